@@ -1,0 +1,1 @@
+"""texvlm: video in, foveated vision tokens out."""

@@ -1,0 +1,153 @@
+"""The seam between engine and backend: a handful of verbs on texture arrays.
+
+A backend moves and filters texels; it plans nothing. The engine (planning, thread rules, caches)
+sits above and is shared by every backend; the slow float64 reference under tests/ defines what is
+right, and one conformance suite runs against each backend.
+
+Rules for an implementation:
+  * bits of levels after `upload` + `build_mips` equal the reference for uint8 textures;
+  * exactly the tiles of the mask are updated, so every backend holds the same texels;
+  * the caller owns the output memory; rows that are not asked for are not touched;
+  * every verb adds what it did to `counters`;
+  * after `close`, every verb raises ClosedError. `close` may be called twice.
+The engine calls the verbs from one thread at a time, not always the same one; a backend whose
+device belongs to a thread hands the work over itself.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from texvlm.frames import Frame
+from texvlm.layouts.table import Table
+from texvlm.pyramid import TextureSpec
+from texvlm.regions import TileMask
+
+TOKEN_DTYPES = (torch.uint8, torch.float16, torch.float32)
+"""Element types of token pixels. uint8 holds rounded k/255 values and takes no normalisation."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """Work done since the backend was opened. Partial and incremental claims are proved by these."""
+
+    frames: int = 0  # frames submitted
+    tiles_compared: int = 0
+    tiles_dirty: int = 0  # tiles uploaded
+    bytes_uploaded: int = 0  # packed bytes of level-0 texels written inside frames
+    texels_rebuilt: int = 0  # texels of levels >= 1 written
+    tokens_sampled: int = 0
+    tokens_reused: int = 0  # tokens handed out again without sampling
+    maps: int = 0  # times a graphics resource was mapped for compute
+    reallocations: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """Plain mapping of the counts, for reports and JSON."""
+        return asdict(self)
+
+    def __sub__(self, earlier: Counters) -> Counters:
+        """Work done since an earlier copy."""
+        return Counters(**{k: v - getattr(earlier, k) for k, v in asdict(self).items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Normalisation:
+    """Per-channel (value - mean) / std on values scaled to 0..1 (uint8 texels are divided by 255)."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def identity(cls, channels: int) -> Normalisation:
+        """No change beyond the scaling to 0..1."""
+        return cls((0.0,) * channels, (1.0,) * channels)
+
+
+@dataclass(slots=True)
+class Texture:
+    """One mip-mapped texture array; `handle` is the backend's own.
+
+    Attributes:
+        spec: its shape.
+        frame_sizes: (width, height) of the frame in each layer, int32, shape (layers, 2); (0, 0) for
+            a layer that never got a frame. Kept by the engine; backends clamp sampling to it.
+    """
+
+    spec: TextureSpec
+    handle: object
+    frame_sizes: NDArray[np.int32] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.frame_sizes = np.zeros((self.spec.layers, 2), np.int32)
+
+
+class Backend(ABC):
+    """Owns the textures of one device."""
+
+    name: str
+    counters: Counters
+
+    @abstractmethod
+    def create_texture(self, spec: TextureSpec) -> Texture:
+        """A texture array with undefined content. MemoryError when the device has no room."""
+
+    @abstractmethod
+    def destroy_texture(self, texture: Texture) -> None:
+        """Free its memory; the handle is dead afterwards."""
+
+    @abstractmethod
+    def detect(self, texture: Texture, layer: int, frame: Frame, threshold: float) -> TileMask:
+        """Tiles in which any channel of any pixel differs from level 0 by more than `threshold`.
+
+        `threshold` is in texel values: 0..255 for uint8, as stored for float32. A float that is NaN
+        on either side counts as different.
+        """
+
+    @abstractmethod
+    def upload(self, texture: Texture, layer: int, tiles: TileMask, frame: Frame) -> None:
+        """Write the masked tiles of level 0; tiles at the right and bottom edge repeat edge pixels."""
+
+    @abstractmethod
+    def build_mips(self, texture: Texture, layer: int, tiles: TileMask) -> None:
+        """Rebuild levels 1..4 of the masked tiles and the tail texels above them."""
+
+    @abstractmethod
+    def sample(
+        self,
+        texture: Texture,
+        table: Table,
+        out: torch.Tensor,
+        normalisation: Normalisation,
+        rows: NDArray[np.int32] | None = None,
+    ) -> None:
+        """Filter tokens into `out`, trilinearly, at the level of detail that `side` asks for.
+
+        Args:
+            texture: what to read; `frame_sizes` bounds each layer.
+            table: TOKEN_RECORD, shape (n,). Rows of PADDING_LAYER give zeros.
+            out: from `empty`, shape (n, channels, patch, patch), contiguous.
+            normalisation: applied to float outputs; identity for uint8.
+            rows: which rows of the table to write, int32, ascending; None for all.
+        """
+
+    @abstractmethod
+    def read_level(self, texture: Texture, layer: int, level: int) -> NDArray[np.generic]:
+        """A copy of a frame's own texels of one level, (height, width, channels); for tests and viewers."""
+
+    @abstractmethod
+    def empty(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+        """Memory for `sample` to write, as a tensor on the device where the tokens appear."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, object]:
+        """Device, driver and options in words, for reports."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free everything."""

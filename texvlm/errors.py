@@ -1,0 +1,39 @@
+"""The error tree: what a caller can catch.
+
+Bad arguments raise `ValueError` or `TypeError`. Everything else derives from `TexvlmError`.
+Every message is one line: what was refused, the value seen, what is accepted or what to do.
+"""
+
+from __future__ import annotations
+
+
+class TexvlmError(Exception):
+    """Base of every error that is not a bad argument."""
+
+
+class BackendUnavailable(TexvlmError):
+    """No backend that was asked for can run here; names each one tried and why it was refused."""
+
+
+class KernelBuildError(TexvlmError):
+    """A shader or kernel did not compile; carries the compiler's log."""
+
+
+class DeviceCallError(TexvlmError):
+    """A graphics or compute call failed; names the call, the code and its likely cause."""
+
+
+class ClosedError(TexvlmError):
+    """An engine, backend or texture was used after `close`, or in a forked child."""
+
+
+class BusyError(TexvlmError):
+    """Two threads used one engine at the same time; an engine serves one call at a time."""
+
+
+class SourceError(TexvlmError):
+    """An input cannot be opened or read: missing, empty, damaged, or without a video stream."""
+
+
+class StoreError(TexvlmError):
+    """A token folder cannot be written, read or resumed."""

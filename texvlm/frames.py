@@ -1,0 +1,123 @@
+"""Frames: host pixels with their time, whatever they came from.
+
+`as_frame` is the one gate through which pixels enter: NumPy arrays, torch tensors on any device,
+and anything with `__dlpack__`. Nothing is guessed: channel order and origin are stated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Origin = Literal["top-left", "bottom-left"]
+
+
+@dataclass(frozen=True, slots=True)
+class MotionVectors:
+    """Motion vectors that the codec stored with one frame; a seed for flow, never a change detector.
+
+    Attributes:
+        block: (x, y, width, height) of each block in this frame, texels, float32, shape (n, 4);
+            x and y are the block's centre.
+        motion: (dx, dy) from here to the matching block of the reference, texels, float32, (n, 2).
+        source: which reference: negative for past, positive for future frames, int32, (n,).
+    """
+
+    block: NDArray[np.float32]
+    motion: NDArray[np.float32]
+    source: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture in host memory.
+
+    Attributes:
+        pixels: (height, width, channels), C-contiguous, uint8 or float32.
+        pts: presentation time in seconds, or None when unknown.
+        kind: "I", "P", "B" or another picture type that the codec names; None when unknown.
+        motion: the codec's vectors when they were asked for and present.
+    """
+
+    pixels: NDArray[Any]
+    pts: float | None = None
+    kind: str | None = None
+    motion: MotionVectors | None = None
+
+    def __post_init__(self) -> None:
+        pixels = self.pixels
+        if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
+            raise ValueError(
+                f"frame of shape {pixels.shape}: accepted are (height, width, channels) with 1, 3 or 4 channels"
+            )
+        if 0 in pixels.shape:
+            raise ValueError(f"frame of shape {pixels.shape} has no pixels")
+        if pixels.dtype not in (np.uint8, np.float32):
+            raise TypeError(f"frame of {pixels.dtype}: accepted are uint8 and float32")
+        if not pixels.flags.c_contiguous:
+            raise ValueError("frame pixels must be C-contiguous; use texvlm.as_frame to convert")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height), texels."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    @property
+    def channels(self) -> int:
+        """1 (gray), 3 (RGB) or 4 (RGBA)."""
+        return int(self.pixels.shape[2])
+
+
+def as_frame(
+    data: object,
+    *,
+    channels_first: bool = False,
+    origin: Origin = "top-left",
+    pts: float | None = None,
+) -> Frame:
+    """A Frame from any array-like; no copy when it is already C-contiguous uint8 or float32 on the host.
+
+    Args:
+        data: a Frame (returned as it is), or an array of shape (h, w), (h, w, c), or (c, h, w) with
+            `channels_first`; uint8, float16, float32 or float64. Floats are values in 0..1.
+        channels_first: the first axis counts channels, as torch images have it.
+        origin: where row 0 lies; "bottom-left" for pictures read from OpenGL.
+        pts: presentation time, seconds.
+    Raises:
+        TypeError: not an array, or an element type that is not accepted.
+        ValueError: a shape that is not accepted.
+    """
+    if isinstance(data, Frame):
+        return data
+    pixels = _host_array(data)
+    if pixels.dtype in (np.float16, np.float64):
+        pixels = pixels.astype(np.float32)
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    elif pixels.ndim == 3 and channels_first:
+        pixels = pixels.transpose(1, 2, 0)
+    elif pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4) and pixels.shape[0] in (1, 3, 4):
+        raise ValueError(f"frame of shape {pixels.shape} looks channel-first; pass channels_first=True")
+    if origin == "bottom-left":
+        pixels = pixels[::-1]
+    elif origin != "top-left":
+        raise ValueError(f"origin is {origin!r}; accepted: 'top-left', 'bottom-left'")
+    return Frame(np.ascontiguousarray(pixels), pts=pts)
+
+
+def _host_array(data: object) -> NDArray[Any]:
+    """The data as a NumPy array on the host; device tensors are copied, host ones are not."""
+    if isinstance(data, np.ndarray):
+        return data
+    if hasattr(data, "__dlpack__"):
+        import torch  # only here: geometry and frames stay importable without loading torch
+
+        return np.asarray(torch.from_dlpack(data).detach().cpu().numpy())
+    if hasattr(data, "__array__") or hasattr(data, "__array_interface__"):
+        return np.asarray(data)
+    raise TypeError(
+        f"frame of type {type(data).__name__}: accepted are NumPy arrays, torch tensors and objects with __dlpack__"
+    )
