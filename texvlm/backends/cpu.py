@@ -1,0 +1,178 @@
+"""The `cpu` backend: pyramids in host memory, Numba kernels, nothing to install.
+
+All levels of a layer lie one after the other in one flat array, so that a kernel takes any number
+of levels without being compiled again. Tokens are host tensors; nothing is copied on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from texvlm.backends._detect import copy_tiles, detect_tiles
+from texvlm.backends._filter import sample_kernel, table_views
+from texvlm.backends._mips import build_columns, build_tail
+from texvlm.backends._threads import parallel_region
+from texvlm.backends.base import Backend, Counters, Normalisation, Texture
+from texvlm.errors import ClosedError
+from texvlm.frames import Frame
+from texvlm.layouts.table import PADDING_LAYER, Table
+from texvlm.pyramid import TextureSpec, column_texels, level_size
+from texvlm.regions import TILE, TileMask
+
+
+@dataclass(frozen=True, slots=True)
+class _Pyramids:
+    """Flat pyramids of every layer, and views of them.
+
+    Attributes:
+        texels: (layers, elements).
+        offsets: first element of each level, int64, (levels,).
+        pitches: elements from one row of a level to the next, int64, (levels,).
+        levels: levels[layer][k] is (height, width, channels), a view into `texels`.
+    """
+
+    texels: NDArray[Any]
+    offsets: NDArray[np.int64]
+    pitches: NDArray[np.int64]
+    levels: tuple[tuple[NDArray[Any], ...], ...]
+
+
+class CpuBackend(Backend):
+    """Texture arrays in host memory. Safe from any thread, one call at a time (the engine sees to it)."""
+
+    name = "cpu"
+
+    def __init__(self) -> None:
+        self.counters = Counters()
+        self._closed = False
+
+    def create_texture(self, spec: TextureSpec) -> Texture:
+        """See Backend."""
+        self._check_open()
+        sizes = [spec.storage_size(level) for level in range(spec.levels)]
+        pitches = np.array([width * spec.channels for width, _ in sizes], np.int64)
+        counts = np.array([height for _, height in sizes], np.int64) * pitches
+        offsets = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
+        texels = np.zeros((spec.layers, int(counts.sum())), spec.dtype)
+        levels = tuple(
+            tuple(
+                texels[layer, start : start + count].reshape(height, width, spec.channels)
+                for start, count, (width, height) in zip(offsets, counts, sizes, strict=True)
+            )
+            for layer in range(spec.layers)
+        )
+        return Texture(spec, _Pyramids(texels, offsets, pitches, levels))
+
+    def destroy_texture(self, texture: Texture) -> None:
+        """See Backend."""
+        texture.handle = None
+
+    def detect(self, texture: Texture, layer: int, frame: Frame, threshold: float) -> TileMask:
+        """See Backend."""
+        tiles = detect_tiles(self._pyramids(texture).levels[layer][0], frame.pixels, threshold)
+        self.counters.tiles_compared += tiles.size
+        return tiles
+
+    def upload(self, texture: Texture, layer: int, tiles: TileMask, frame: Frame) -> None:
+        """See Backend."""
+        copy_tiles(self._pyramids(texture).levels[layer][0], frame.pixels, tiles)
+        self.counters.tiles_dirty += int(np.count_nonzero(tiles))
+        self.counters.bytes_uploaded += texels_inside(tiles, frame.size) * texture.spec.texel_bytes
+
+    def build_mips(self, texture: Texture, layer: int, tiles: TileMask) -> None:
+        """See Backend."""
+        levels = self._pyramids(texture).levels[layer]
+        build_columns(levels, tiles)
+        width, height = (int(side) for side in texture.frame_sizes[layer])
+        written = build_tail(levels, tiles, (width, height))
+        self.counters.texels_rebuilt += int(np.count_nonzero(tiles)) * column_texels() + written
+
+    def sample(
+        self,
+        texture: Texture,
+        table: Table,
+        out: torch.Tensor,
+        normalisation: Normalisation,
+        rows: NDArray[np.int32] | None = None,
+    ) -> None:
+        """See Backend."""
+        pyramids = self._pyramids(texture)
+        if rows is None:
+            rows = np.arange(len(table), dtype=np.int32)
+        full_scale = 255.0 if texture.spec.dtype == "uint8" else 1.0
+        to_bytes = out.dtype == torch.uint8
+        mean, std = np.asarray(normalisation.mean), np.asarray(normalisation.std)
+        scale, bias = 1 / (full_scale * std), -mean / std
+        if to_bytes:
+            scale, bias = np.full_like(std, 255 / full_scale), np.full_like(mean, 0.5)
+        # Numba has no half floats on the host: they are filtered as float32 and converted once
+        direct = out.dtype != torch.float16
+        target = out if direct else torch.empty((len(rows), *out.shape[1:]), dtype=torch.float32)
+        slots = rows if direct else np.arange(len(rows), dtype=np.int32)
+        places, names = table_views(table)
+        with parallel_region():
+            sample_kernel(texture.spec.channels, to_bytes)(
+                pyramids.texels,
+                pyramids.offsets,
+                pyramids.pitches,
+                texture.frame_sizes,
+                places,
+                names,
+                rows,
+                slots,
+                target.numpy(),
+                scale.astype(np.float32),
+                bias.astype(np.float32),
+            )
+        if not direct:
+            out[torch.from_numpy(rows).long()] = target.half()
+        self.counters.tokens_sampled += int(np.count_nonzero(table["layer"][rows] != PADDING_LAYER))
+
+    def read_level(self, texture: Texture, layer: int, level: int) -> NDArray[np.generic]:
+        """See Backend."""
+        size = (int(texture.frame_sizes[layer, 0]), int(texture.frame_sizes[layer, 1]))
+        width, height = level_size(size, level)
+        return self._pyramids(texture).levels[layer][level][:height, :width].copy()
+
+    def empty(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+        """See Backend."""
+        self._check_open()
+        return torch.empty(tuple(shape), dtype=dtype)
+
+    def describe(self) -> dict[str, object]:
+        """See Backend."""
+        return {
+            "backend": self.name,
+            "threads": numba.get_num_threads(),
+            "numba": numba.__version__,
+            "torch": torch.__version__,
+        }
+
+    def close(self) -> None:
+        """See Backend."""
+        self._closed = True
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("the cpu backend is closed; open a new engine")
+
+    def _pyramids(self, texture: Texture) -> _Pyramids:
+        self._check_open()
+        if not isinstance(texture.handle, _Pyramids):
+            raise ClosedError("this texture was destroyed")
+        return texture.handle
+
+
+def texels_inside(tiles: TileMask, size: tuple[int, int]) -> int:
+    """Level-0 texels of the masked tiles that lie inside a frame of (width, height)."""
+    rows, columns = tiles.shape
+    heights = np.minimum(TILE, size[1] - np.arange(rows) * TILE)
+    widths = np.minimum(TILE, size[0] - np.arange(columns) * TILE)
+    return int(heights @ tiles.astype(np.int64) @ widths)
