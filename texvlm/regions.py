@@ -9,6 +9,7 @@ limit asks for it); it never loses a dirty tile.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,7 +118,7 @@ def _merge(rects: list[Rect], limit: int) -> list[Rect]:
     """Join the pair of reading-order neighbours that wastes least, until few enough are left."""
     rects = list(rects)
     while len(rects) > limit:
-        waste = [a.union(b).area - a.area - b.area for a, b in zip(rects, rects[1:], strict=False)]
+        waste = [a.union(b).area - a.area - b.area for a, b in pairwise(rects)]
         best = int(np.argmin(waste))
         rects[best : best + 2] = [rects[best].union(rects[best + 1])]
     return rects

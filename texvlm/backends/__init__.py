@@ -1,0 +1,73 @@
+"""Backends: texture arrays on one device each, behind the verbs of `base.Backend`.
+
+`open_backend` is the only place that knows them by name and that reads the environment. They are
+tried in the order cuda, gl (only on a hardware renderer), cpu; every refusal keeps its reason.
+Rejected: choosing by a guess from the platform's name (a container with a GPU and no driver files
+looks the same), and falling back silently (a user would measure the wrong device).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from texvlm.backends.base import Backend
+from texvlm.errors import BackendUnavailable
+
+BACKENDS = ("cuda", "gl", "cpu")
+_log = logging.getLogger("texvlm")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An opened backend, and why each one tried before it was refused."""
+
+    backend: Backend
+    refusals: tuple[str, ...] = ()
+
+
+def open_backend(name: str = "auto") -> Choice:
+    """Open a backend by name, or the best that this machine has.
+
+    Args:
+        name: "auto", "cuda", "gl" or "cpu". "auto" may be overridden by the environment variable
+            TEXVLM_BACKEND. An explicit "gl" also takes a software renderer.
+    Raises:
+        ValueError: no such backend.
+        BackendUnavailable: it cannot be had; says what was tried and what to install.
+    """
+    if name == "auto":
+        name = os.environ.get("TEXVLM_BACKEND", "auto")
+    if name != "auto" and name not in BACKENDS:
+        raise ValueError(f"backend {name!r}; accepted: 'auto', {', '.join(map(repr, BACKENDS))}")
+    refusals: list[str] = []
+    for candidate in BACKENDS if name == "auto" else (name,):
+        try:
+            backend = _OPENERS[candidate](name == "auto")
+        except BackendUnavailable as refusal:
+            refusals.append(f"{candidate}: {refusal}")
+            continue
+        _log.info("backend %s; refused: %s", candidate, "; ".join(refusals) or "none")
+        return Choice(backend, tuple(refusals))
+    raise BackendUnavailable("; ".join(refusals))
+
+
+def _open_cuda(automatic: bool) -> Backend:
+    raise BackendUnavailable("this version has no CUDA backend; use backend='gl' or backend='cpu'")
+
+
+def _open_gl(automatic: bool) -> Backend:
+    from texvlm.backends.gl import open_headless
+
+    return open_headless(hardware_only=automatic)
+
+
+def _open_cpu(automatic: bool) -> Backend:
+    from texvlm.backends.cpu import CpuBackend
+
+    return CpuBackend()
+
+
+_OPENERS: dict[str, Callable[[bool], Backend]] = {"cuda": _open_cuda, "gl": _open_gl, "cpu": _open_cpu}

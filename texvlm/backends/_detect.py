@@ -114,19 +114,20 @@ def _copy_kernel(channels: int) -> Callable[..., None]:
     def copy(stored, frame, tiles):  # type: ignore[no-untyped-def]
         height, width = frame.shape
         for ty in prange(tiles.shape[0]):
-            for tx in range(tiles.shape[1]):
+            tx = 0
+            while tx < tiles.shape[1]:
                 if not tiles[ty, tx]:
+                    tx += 1
                     continue
                 first = tx * span
-                inside = min(span, width - first)
+                while tx < tiles.shape[1] and tiles[ty, tx]:
+                    tx += 1
+                stop = min(tx * span, width)
                 for row in range(TILE):
                     source = frame[min(ty * TILE + row, height - 1)]
                     target = stored[ty * TILE + row]
-                    if inside == span:
-                        for b in range(span):
-                            target[first + b] = source[first + b]
-                    else:
-                        for b in range(span):
-                            target[first + b] = source[first + b if b < inside else width - channels + b % channels]
+                    target[first:stop] = source[first:stop]
+                    for b in range(stop, tx * span):
+                        target[b] = source[width - channels + b % channels]
 
     return copy  # type: ignore[no-any-return]

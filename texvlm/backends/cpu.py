@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from texvlm.backends._detect import copy_tiles, detect_tiles
 from texvlm.backends._filter import sample_kernel, table_views
-from texvlm.backends._mips import build_columns, build_tail
+from texvlm.backends._mips import build_levels
 from texvlm.backends._threads import parallel_region
 from texvlm.backends.base import Backend, Counters, Normalisation, Texture
 from texvlm.errors import ClosedError
@@ -88,10 +88,8 @@ class CpuBackend(Backend):
 
     def build_mips(self, texture: Texture, layer: int, tiles: TileMask) -> None:
         """See Backend."""
-        levels = self._pyramids(texture).levels[layer]
-        build_columns(levels, tiles)
-        width, height = (int(side) for side in texture.frame_sizes[layer])
-        written = build_tail(levels, tiles, (width, height))
+        pyramids = self._pyramids(texture)
+        written = build_levels(pyramids.texels[layer], pyramids.offsets, pyramids.pitches, tiles, texture.spec.channels)
         self.counters.texels_rebuilt += int(np.count_nonzero(tiles)) * column_texels() + written
 
     def sample(

@@ -1,0 +1,383 @@
+"""The engine: frames in, foveated tokens out.
+
+    frame -> detect -> upload -> build_mips           submit(): once a frame, only the tiles that changed
+                                    |
+    fixations, weights, score -> plan -> sample       tokens(): once a gaze, only the tokens that changed
+
+The engine plans and remembers; a backend moves texels. What it remembers: for each source the size
+of its frame and, for each tile, when it was last updated; for each set of views the tokens it handed
+out last. Nothing depends on time or on chance: the same calls give the same bits.
+
+Threads: an engine may be used from any thread, one call at a time; a call that finds another one
+under way raises BusyError at once (engines on different threads are independent). An engine does not
+survive a fork: the child's calls raise ClosedError.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from types import TracebackType
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from texvlm.backends import open_backend
+from texvlm.backends.base import TOKEN_DTYPES, Backend, Counters, Normalisation
+from texvlm.backends.footprint import row_changes, stale_rows
+from texvlm.frames import Origin, as_frame
+from texvlm.guard import CallGuard
+from texvlm.layouts import Layout, make_layout
+from texvlm.layouts.table import PADDING_LAYER, Table, pad_table
+from texvlm.profiling import StageTimes
+from texvlm.pyramid import ElementType, TextureSpec
+from texvlm.residency import FrameStore, SubmitReport, Wish
+from texvlm.tokens import TokenBatch
+from texvlm.views import KeptTokens, View, parse_views
+
+DEFAULT_THRESHOLD = 8 / 255
+"""Of full scale. Below it lie the noise of most sensors and what a codec changes in a still scene."""
+
+KEPT_VIEW_SETS = 16
+"""Sets of sources whose last tokens are kept, the least recently used given up first."""
+
+
+class Engine:
+    """Keeps the frames of one or more sources as mip-mapped textures and samples tokens from them.
+
+    Args:
+        size: (width, height) of the largest frame expected, or a TextureSpec; None to take it from
+            the first frame. A larger frame later makes the engine allocate anew, and say so.
+        sources: number of independent videos.
+        layout: a name (see texvlm.layouts) or a Layout; a Layout brings its own token count and patch.
+        tokens: token budget of a named layout.
+        patch: output pixels along one token side, of a named layout.
+        fov_deg: horizontal field of view that the frame spans, degrees, for layouts driven by acuity.
+        e2_deg: eccentricity at which acuity has halved, degrees.
+        backend: "auto", "cuda", "gl", "cpu", or an open Backend (which the caller then closes).
+        threshold: largest difference that a tile may keep, as a fraction of full scale; 0 is bit-exact.
+        channels: 1, 3 or 4; None to take it from the first frame.
+        pixel_dtype: "uint8" or "float32" texels; None to take it from the first frame.
+        dtype: element type of token pixels: torch.uint8, float16 or float32.
+        mean, std: per-channel normalisation of float tokens, in units of full scale.
+        device: where token tensors are wanted; None for where the backend makes them.
+
+    Raises:
+        ValueError, TypeError: an argument is not accepted.
+        BackendUnavailable: the backend cannot be had.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int] | TextureSpec | None = None,
+        *,
+        sources: int = 1,
+        layout: str | Layout = "quadtree",
+        tokens: int = 268,
+        patch: int = 16,
+        fov_deg: float = 60.0,
+        e2_deg: float = 2.0,
+        backend: str | Backend = "auto",
+        threshold: float = DEFAULT_THRESHOLD,
+        channels: int | None = None,
+        pixel_dtype: ElementType | None = None,
+        dtype: torch.dtype = torch.float32,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        if sources < 1:
+            raise ValueError(f"sources is {sources}; at least 1 is needed")
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"threshold is {threshold}; accepted: 0 (bit-exact) to 1, a fraction of full scale")
+        if dtype not in TOKEN_DTYPES:
+            raise TypeError(f"dtype is {dtype}; accepted: torch.uint8, torch.float16, torch.float32")
+        if (mean is None) != (std is None):
+            raise ValueError("mean and std go together; give both or none")
+        if mean is not None and dtype == torch.uint8:
+            raise ValueError("uint8 tokens cannot be normalised; leave out mean and std, or ask for a float dtype")
+        if std is not None and not all(s > 0 for s in std):
+            raise ValueError(f"std is {tuple(std)}; each must be above 0")
+        self.layout = (
+            make_layout(layout, tokens=tokens, patch=patch, fov_deg=fov_deg, e2_deg=e2_deg)
+            if isinstance(layout, str)
+            else layout
+        )
+        self.threshold = threshold
+        self.dtype = dtype
+        self._sources = sources
+        self._device = None if device is None else torch.device(device)
+        self._statistics = None if mean is None or std is None else Normalisation(tuple(mean), tuple(std))
+        self._stages = StageTimes("detect", "upload", "build_mips", "plan", "sample")
+        self._pts = np.full(sources, np.nan)
+        self._kept: OrderedDict[tuple[int, ...], KeptTokens] = OrderedDict()
+        self._guard = CallGuard()
+        self._owns_backend = isinstance(backend, str)
+        self.refusals: tuple[str, ...] = ()
+        if isinstance(size, TextureSpec):
+            wish = Wish(size.size, size.channels, size.dtype)
+        else:
+            wish = Wish(None if size is None else TextureSpec(size).size, channels, pixel_dtype)
+        if isinstance(backend, str):
+            choice = open_backend(backend)
+            backend, self.refusals = choice.backend, choice.refusals
+        self._backend = backend
+        self._store = FrameStore(backend, sources, wish, threshold)
+        if isinstance(size, TextureSpec):
+            try:
+                self._store.allocate(size)
+            except BaseException:
+                self.close()
+                raise
+
+    # ------------------------------------------------------------------ frames in
+
+    def submit(
+        self,
+        frame: object,
+        source: int = 0,
+        *,
+        pts: float | None = None,
+        channels_first: bool = False,
+        origin: Origin = "top-left",
+    ) -> SubmitReport:
+        """Take the next frame of one source. Afterwards |stored - frame| <= threshold everywhere.
+
+        Args:
+            frame: a texvlm.Frame, NumPy array, torch tensor or anything with `__dlpack__`; see
+                texvlm.frames.as_frame for shapes and element types.
+            source: which source, 0-based.
+            pts: presentation time, seconds, where `frame` does not carry one.
+            channels_first: the array's first axis counts channels.
+            origin: where the array's row 0 lies.
+        Raises:
+            ValueError, TypeError: frame or source not accepted; the engine is unchanged.
+        """
+        with self._guard.call("submit"):
+            picture = as_frame(frame, channels_first=channels_first, origin=origin, pts=pts)
+            if not 0 <= source < self._sources:
+                raise ValueError(f"source {source}; this engine has 0..{self._sources - 1}")
+            report = self._store.put(picture, source, self._stages)
+            if report.reallocated:  # more levels: coarse tokens may be filtered differently now
+                self._kept.clear()
+            self._pts[source] = np.nan if picture.pts is None else picture.pts
+            return report
+
+    # ------------------------------------------------------------------ tokens out
+
+    def tokens(
+        self,
+        fixations: ArrayLike = (0.5, 0.5),
+        *,
+        sources: int | Sequence[int] | None = None,
+        weights: ArrayLike | None = None,
+        score: ArrayLike | None = None,
+        copy: bool = True,
+        out: torch.Tensor | None = None,
+    ) -> TokenBatch:
+        """Tokens of the resident frames, for one or more views.
+
+        Only tokens whose place or texels changed since the last call for the same sources are
+        sampled; `dirty` says which. The pixels are the same as if all had been.
+
+        Args:
+            fixations: (u, v), the frame spanning 0..1: shape (2,), (views, 2), or (views, k, 2) for
+                k fixations a view. They may lie outside the frame.
+            sources: source of each view; see texvlm.views.parse_views for the defaults.
+            weights: importance of each fixation, (k,) or (views, k).
+            score: importance map over the frame instead of fixations, (rows, columns) or with views.
+            copy: False returns the engine's own memory without a copy: it is overwritten by the
+                next call for the same sources.
+            out: where to put the pixels, shape and dtype of the result; any device.
+        Raises:
+            ValueError: a view cannot be served: no frame yet, a fixation that is not finite, ...
+        """
+        with self._guard.call("tokens"):
+            views = parse_views(fixations, sources=sources, weights=weights, score=score, source_count=self._sources)
+            kept, dirty = self._refresh(views)
+            shape = (*kept.table.shape, *kept.pixels.shape[1:])
+            pixels = kept.pixels.view(shape)
+            if out is not None:
+                if tuple(out.shape) != shape or out.dtype != self.dtype:
+                    raise ValueError(f"out is {tuple(out.shape)} {out.dtype}; this call gives {shape} {self.dtype}")
+                pixels = out.copy_(pixels)
+            elif self._device is not None and self._device != pixels.device:
+                pixels = pixels.to(self._device)
+            elif copy:
+                pixels = pixels.clone()
+            listed = [view.source for view in views]
+            return TokenBatch(
+                pixels,
+                kept.table.copy(),
+                torch.from_numpy(dirty.reshape(kept.table.shape)).to(pixels.device),
+                np.array(kept.sizes, np.int32),
+                np.array(listed, np.int32),
+                self._pts[listed],
+            )
+
+    def plan(
+        self,
+        fixations: ArrayLike = (0.5, 0.5),
+        *,
+        sources: int | Sequence[int] | None = None,
+        weights: ArrayLike | None = None,
+        score: ArrayLike | None = None,
+    ) -> Table:
+        """The token table that `tokens` would sample, (views, tokens); no pixels are touched."""
+        with self._guard.call("plan"):
+            views = parse_views(fixations, sources=sources, weights=weights, score=score, source_count=self._sources)
+            return self._plan(views, [self._size_of(view.source) for view in views])
+
+    def _refresh(self, views: list[View]) -> tuple[KeptTokens, NDArray[np.bool_]]:
+        """Bring the kept tokens of these views up to date; also which rows changed, (views * tokens,)."""
+        key = tuple(view.source for view in views)
+        sizes = [self._size_of(view.source) for view in views]
+        texture = self._store.texture_of(key[0])
+        # taken out first: if sampling fails, half-written tokens are not found again
+        kept = self._kept.pop(key, None)
+        self._stages.restart()
+        with self._stages.stage("plan", "sample"):
+            if kept and kept.sizes == sizes and all(map(View.same_focus, views, kept.views)):
+                table, changed = kept.table, np.zeros(kept.table.size, np.bool_)
+            else:
+                table = self._plan(views, sizes)
+                if kept and kept.table.shape == table.shape:
+                    changed = row_changes(table.reshape(-1), kept.table.reshape(-1))
+                else:
+                    kept, changed = None, np.ones(table.size, np.bool_)
+        rows = table.reshape(-1)
+        with self._stages.stage("sample", "sample", table.size):
+            if kept is None:
+                shape = (table.size, texture.spec.channels, self.layout.patch, self.layout.patch)
+                kept = KeptTokens(views, sizes, table, self._backend.empty(shape, self.dtype), 0)
+            elif self._store.changed_at[list(key)].max() > kept.seen:
+                changed |= stale_rows(
+                    rows,
+                    self._store.versions,
+                    kept.seen,
+                    frame_sizes=texture.frame_sizes,
+                    patch=self.layout.patch,
+                    levels=texture.spec.levels,
+                )
+            wanted = np.flatnonzero(changed).astype(np.int32)
+            if wanted.size:
+                self._backend.sample(texture, rows, kept.pixels, self._normalisation(texture.spec), wanted)
+        real = rows["layer"] != PADDING_LAYER
+        self.counters.tokens_reused += int(np.count_nonzero(real & ~changed))
+        kept.views, kept.sizes, kept.table, kept.seen = views, sizes, table, self._store.clock
+        self._kept[key] = kept
+        if len(self._kept) > KEPT_VIEW_SETS:
+            self._kept.popitem(last=False)
+        return kept, changed & real
+
+    def _plan(self, views: list[View], sizes: list[tuple[int, int]]) -> Table:
+        """The table of several views, (views, tokens); shorter ones are filled up with padding rows."""
+        tables = []
+        for view, size in zip(views, sizes, strict=True):
+            table = self.layout.plan(size, view.focus(size))
+            table["layer"][table["layer"] != PADDING_LAYER] = view.source
+            tables.append(table)
+        most = max(len(table) for table in tables)
+        return np.stack([table if len(table) == most else pad_table(table, most) for table in tables])
+
+    # ------------------------------------------------------------------ state
+
+    @property
+    def backend_name(self) -> str:
+        """Name of the backend in use."""
+        return self._backend.name
+
+    @property
+    def counters(self) -> Counters:
+        """Work done so far; live."""
+        return self._backend.counters
+
+    @property
+    def sources(self) -> int:
+        """Number of sources."""
+        return self._sources
+
+    @property
+    def spec(self) -> TextureSpec | None:
+        """Shape of the texture array, or None before the first frame."""
+        return self._store.spec
+
+    @property
+    def times_ms(self) -> dict[str, float]:
+        """Milliseconds spent so far in each stage: detect, upload, build_mips, plan, sample."""
+        return dict(self._stages.total_ms)
+
+    def frame_size(self, source: int = 0) -> tuple[int, int] | None:
+        """(width, height) of a source's resident frame, or None before its first one."""
+        return self._store.frame_size(source)
+
+    def read_level(self, level: int = 0, *, source: int = 0) -> NDArray[np.generic]:
+        """A copy of what is stored of one mip level, (height, width, channels)."""
+        with self._guard.call("read_level"):
+            texture = self._store.texture_of(source)
+            if not 0 <= level < texture.spec.levels:
+                raise ValueError(f"level {level}; this engine has 0..{texture.spec.levels - 1}")
+            return self._backend.read_level(texture, source, level)
+
+    def describe(self) -> dict[str, object]:
+        """Backend, device, refusals, shapes, settings and counters, for reports; JSON-compatible."""
+        spec = self.spec
+        return {
+            **self._backend.describe(),
+            "refused": list(self.refusals),
+            "layout": repr(self.layout),
+            "threshold": self.threshold,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "sources": self._sources,
+            "texture": None
+            if spec is None
+            else {
+                "size": list(spec.size),
+                "padded_size": list(spec.padded_size),
+                "layers": spec.layers,
+                "channels": spec.channels,
+                "dtype": spec.dtype,
+                "levels": spec.levels,
+                "bytes": sum(
+                    spec.layers * spec.texel_bytes * width * height
+                    for width, height in map(spec.storage_size, range(spec.levels))
+                ),
+            },
+            "counters": self.counters.as_dict(),
+            "times_ms": self.times_ms,
+        }
+
+    def close(self) -> None:
+        """Free the textures and, where the engine opened it, the backend. May be called twice."""
+        if self._guard.closed or self._guard.forked:
+            return
+        with self._guard.call("close"):
+            self._guard.closed = True
+        self._kept.clear()
+        self._store.close()
+        if self._owns_backend:
+            self._backend.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _size_of(self, source: int) -> tuple[int, int]:
+        """Frame size of a source; ValueError where it has no frame."""
+        width, height = map(int, self._store.texture_of(source).frame_sizes[source])
+        return width, height
+
+    def _normalisation(self, spec: TextureSpec) -> Normalisation:
+        """The wanted normalisation, checked against the texture's channels."""
+        wanted = self._statistics or Normalisation.identity(spec.channels)
+        if {len(wanted.mean), len(wanted.std)} != {spec.channels}:
+            raise ValueError(
+                f"mean and std have {len(wanted.mean)} and {len(wanted.std)} values "
+                f"for {spec.channels} channels; give one a channel"
+            )
+        return wanted

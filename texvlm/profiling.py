@@ -1,0 +1,65 @@
+"""Where the time goes: stage times for reports, and NVTX ranges for Nsight Systems.
+
+Ranges live in the `texvlm` domain, in the categories `decode`, `upload`, `mip`, `sample`, `encode`
+and `gl`. Messages are fixed strings and numbers travel as payloads. Where nvtx is not installed
+nothing is emitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import lru_cache
+from time import perf_counter
+from typing import Any
+
+_NOTHING = nullcontext()
+
+
+@lru_cache
+def _nvtx() -> Any:
+    try:
+        import nvtx
+    except ImportError:  # an extra: `pip install "texvlm[profile]"`
+        return None
+    return nvtx
+
+
+def is_available() -> bool:
+    """Whether NVTX ranges are emitted."""
+    return _nvtx() is not None
+
+
+def profile_range(name: str, category: str, payload: int | None = None) -> AbstractContextManager[Any]:
+    """A range around a piece of work; `payload` is a count of what is worked on."""
+    nvtx = _nvtx()
+    if nvtx is None:
+        return _NOTHING
+    return nvtx.annotate(message=name, domain="texvlm", category=category, payload=payload)  # type: ignore[no-any-return]
+
+
+class StageTimes:
+    """Wall time of named stages: of the last run of each since `restart`, and of all together.
+
+    Attributes:
+        last_ms: milliseconds of each stage since the last `restart`; 0 for one that did not run.
+        total_ms: milliseconds of each stage since the beginning.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self.last_ms = dict.fromkeys(names, 0.0)
+        self.total_ms = dict.fromkeys(names, 0.0)
+
+    def restart(self) -> None:
+        """Begin a new round: every `last_ms` is 0 again."""
+        self.last_ms = dict.fromkeys(self.total_ms, 0.0)
+
+    @contextmanager
+    def stage(self, name: str, category: str, payload: int | None = None) -> Iterator[None]:
+        """Time one stage, and show it to a profiler."""
+        start = perf_counter()
+        with profile_range(name, category, payload):
+            yield
+        spent = (perf_counter() - start) * 1e3
+        self.last_ms[name] += spent
+        self.total_ms[name] += spent
