@@ -1,0 +1,208 @@
+"""One shard: a run of frames with equal shapes, as arrays in memory and as a safetensors file.
+
+Tensors and their shapes are listed in texvlm.store.meta. In "changes" mode a token's pixels are
+kept only where their bits differ from the frame before; the first frame of a shard keeps all, so
+that every shard can be read without the others.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from texvlm.errors import StoreError
+from texvlm.layouts.table import TABLE_FIELDS, TOKEN_RECORD, Table
+from texvlm.store.meta import FORMAT, SCHEMA_VERSION, ShardInfo, StoreMode
+from texvlm.tokens import TokenBatch
+
+SHARD_BYTES = 64 << 20
+"""Size that a shard is aimed at: large enough for fast sequential disks, small enough to lose little."""
+
+MAX_SHARD_FRAMES = 64
+"""Frames of a shard unless asked otherwise: about two seconds of video, which is what a kill can lose."""
+
+EXACT_INTEGERS = 1 << 24
+"""Whole numbers up to this are exact in float32."""
+
+_NUMPY_DTYPES: dict[torch.dtype, type[np.generic]] = {
+    torch.uint8: np.uint8,
+    torch.float16: np.float16,
+    torch.float32: np.float32,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ShardShape:
+    """What all frames of one shard share."""
+
+    tokens: int
+    channels: int
+    patch: int
+    dtype: str
+
+    @classmethod
+    def of(cls, batch: TokenBatch) -> ShardShape:
+        """The shape of one view's tokens; TypeError for an element type that a store cannot hold."""
+        if batch.pixels.dtype not in _NUMPY_DTYPES:
+            raise TypeError(f"tokens of {batch.pixels.dtype}; a store holds uint8, float16 or float32")
+        _, tokens, channels, patch, _ = batch.pixels.shape
+        return cls(tokens, channels, patch, np.dtype(_NUMPY_DTYPES[batch.pixels.dtype]).name)
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame's pixels when all are kept."""
+        return self.tokens * self.channels * self.patch**2 * np.dtype(self.dtype).itemsize
+
+    def frames_per_shard(self) -> int:
+        """Frames in a shard of about SHARD_BYTES, 1..MAX_SHARD_FRAMES."""
+        return max(1, min(MAX_SHARD_FRAMES, SHARD_BYTES // max(self.frame_bytes, 1)))
+
+
+class ShardBuffer:
+    """Frames on their way into one shard. Holds at most `capacity` frames and never grows."""
+
+    def __init__(self, shape: ShardShape, *, capacity: int, mode: StoreMode) -> None:
+        self.shape, self.capacity, self.mode, self.frames = shape, capacity, mode, 0
+        n = shape.tokens
+        # np.empty of a large block costs address space only; memory is used as rows are written.
+        self._pixels = np.empty((capacity * n, shape.channels, shape.patch, shape.patch), shape.dtype)
+        self._rows = 0
+        self._last: NDArray[Any] | None = None
+        self._stored = np.zeros((capacity, n), np.bool_)
+        self._table = np.zeros((capacity, n, len(TABLE_FIELDS)), np.float32)
+        self._dirty = np.zeros((capacity, n), np.bool_)
+        self._pts = np.zeros(capacity, np.float64)
+        self._sizes = np.zeros((capacity, 2), np.int32)
+        self._sources = np.zeros(capacity, np.int32)
+
+    @property
+    def full(self) -> bool:
+        """No room for another frame."""
+        return self.frames == self.capacity
+
+    def add(self, batch: TokenBatch) -> None:
+        """Copy one view in; the caller has checked that its shape fits and that there is room."""
+        table = _columns(batch.table[0])
+        pixels = batch.pixels[0].detach().cpu().contiguous().numpy()
+        stored = self._differs(pixels)
+        kept = pixels if stored.all() else pixels[stored]
+        i = self.frames
+        self._pixels[self._rows : self._rows + len(kept)] = kept
+        self._rows += len(kept)
+        self._table[i], self._stored[i] = table, stored
+        self._dirty[i] = batch.dirty[0].cpu().numpy()
+        self._pts[i], self._sizes[i], self._sources[i] = batch.pts[0], batch.sizes[0], batch.sources[0]
+        self.frames += 1
+
+    def to_bytes(self, first_frame: int) -> bytes:
+        """The shard as the content of a safetensors file; the same frames give the same bytes."""
+        n = self.frames
+        pixels = self._pixels[: self._rows]
+        tensors = {
+            "table": self._table[:n],
+            "valid": np.ascontiguousarray(self._table[:n, :, TABLE_FIELDS.index("valid")]),
+            "dirty": self._dirty[:n],
+            "pts": self._pts[:n],
+            "sizes": self._sizes[:n],
+            "sources": self._sources[:n],
+        }
+        if self.mode == "full":
+            tensors["pixels"] = pixels.reshape(n, self.shape.tokens, *pixels.shape[1:])
+        else:
+            tensors["pixels"], tensors["stored"] = pixels, self._stored[:n]
+        about = {"format": FORMAT, "schema_version": SCHEMA_VERSION, "store": self.mode, "first_frame": first_frame}
+        # One key only: safetensors keeps no order among several, and equal frames must give equal bytes.
+        return bytes(safetensors.numpy.save(tensors, metadata={"texvlm": json.dumps(about)}))
+
+    def _differs(self, pixels: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which tokens have to be kept: all, or those whose bits differ from the frame before."""
+        if self.mode == "full":
+            return np.ones(len(pixels), np.bool_)
+        bits = _bits(pixels)
+        if self._last is None:
+            self._last = bits.copy()
+            return np.ones(len(pixels), np.bool_)
+        stored: NDArray[np.bool_] = (bits != self._last).any(axis=1)
+        self._last[stored] = bits[stored]
+        return stored
+
+
+class ShardFile:
+    """One shard opened for reading. Pixels stay in the mapped file until a frame is asked for."""
+
+    def __init__(self, path: Path, info: ShardInfo, mode: StoreMode) -> None:
+        try:
+            size = path.stat().st_size
+            if size != info.bytes:
+                raise StoreError(f"{path} is damaged: {size} bytes, written were {info.bytes}")
+            with safe_open(path, framework="pt") as file:
+                names = set(file.keys())
+                tensors = {name: file.get_tensor(name) for name in names}
+        except FileNotFoundError:
+            raise StoreError(
+                f"{path} is missing; its frames {info.first_frame}..{info.end_frame - 1} are lost"
+            ) from None
+        except (OSError, SafetensorError) as error:
+            raise StoreError(f"cannot read {path}: {error}") from error
+        try:
+            self._pixels = tensors["pixels"]
+            self._table = _records(tensors["table"].numpy())
+            self._dirty = tensors["dirty"]
+            self._pts, self._sizes, self._sources = (tensors[n].numpy().copy() for n in ("pts", "sizes", "sources"))
+            self._row_of = _latest_rows(tensors["stored"].numpy()) if mode == "changes" else None
+        except KeyError as error:
+            raise StoreError(f"{path} is no shard of a {mode!r} store: it has no tensor {error}") from None
+        if self._table.shape != (info.frames, info.tokens):
+            raise StoreError(f"{path} holds a table of {self._table.shape}, not {(info.frames, info.tokens)}")
+
+    def batch(self, i: int) -> TokenBatch:
+        """Frame `i` of this shard as one view; owns its memory."""
+        if self._row_of is None:
+            pixels = self._pixels[i : i + 1].clone()
+        else:
+            pixels = self._pixels[torch.from_numpy(self._row_of[i])].unsqueeze(0)
+        return TokenBatch(
+            pixels=pixels,
+            table=self._table[i : i + 1].copy(),
+            dirty=self._dirty[i : i + 1].clone(),
+            sizes=self._sizes[i : i + 1].copy(),
+            sources=self._sources[i : i + 1].copy(),
+            pts=self._pts[i : i + 1].copy(),
+        )
+
+
+def _columns(table: Table) -> NDArray[np.float32]:
+    """The table as float32 columns, (tokens, fields); ValueError where an index would lose bits."""
+    for name in ("layer", "region"):
+        worst = int(np.abs(table[name].astype(np.int64)).max(initial=0))
+        if worst > EXACT_INTEGERS:
+            raise ValueError(f"table field {name} holds {worst}; a store keeps whole numbers up to {EXACT_INTEGERS}")
+    return np.stack([table[name].astype(np.float32) for name in TABLE_FIELDS], axis=-1)
+
+
+def _records(columns: NDArray[np.float32]) -> Table:
+    """Columns back as TOKEN_RECORD rows, shape (frames, tokens)."""
+    table = np.zeros(columns.shape[:-1], TOKEN_RECORD)
+    for k, name in enumerate(TABLE_FIELDS):
+        table[name] = columns[..., k]
+    return table
+
+
+def _latest_rows(stored: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Row of `pixels` that shows each token of each frame: the latest one stored, (frames, tokens)."""
+    rows = np.where(stored, np.cumsum(stored).reshape(stored.shape) - 1, -1)
+    return np.maximum.accumulate(rows, axis=0)
+
+
+def _bits(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Each token's bytes as whole numbers, so that NaN equals itself and -0.0 differs from 0.0."""
+    rows = pixels.reshape(len(pixels), -1).view(np.uint8)
+    return rows.view(np.uint64) if rows.shape[1] % 8 == 0 else rows
