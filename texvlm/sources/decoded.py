@@ -1,0 +1,98 @@
+"""From a decoded picture to a frame: pixel format, orientation, picture type, motion vectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
+
+from texvlm.frames import Frame, MotionVectors
+from texvlm.sources.orientation import UPRIGHT, Orientation, orientation_of_matrix
+
+PIXEL_FORMATS = {1: "gray", 3: "rgb24", 4: "rgba"}
+"""Packed pixel format for each channel count."""
+
+_KINDS = {1: "I", 2: "P", 3: "B", 4: "S", 5: "SI", 6: "SP", 7: "BI"}
+"""Names of AVPictureType."""
+
+MOTION_CODECS = ("h264", "mpeg4", "mpeg2video", "mpeg1video")
+"""Codecs whose decoders pass motion vectors on."""
+
+EXPORT_MOTION = 1 << 28
+"""AV_CODEC_FLAG2_EXPORT_MVS."""
+
+
+class FrameMaker:
+    """Turns decoded pictures into frames; keeps the scaler's tables between pictures.
+
+    Serves one thread at a time. Holds no picture.
+    """
+
+    def __init__(self, *, channels: int, motion_vectors: bool = False) -> None:
+        self._format = PIXEL_FORMATS[channels]
+        self._channels = channels
+        self._motion = motion_vectors
+        self._scaler = VideoReformatter()
+        self._orientation: Orientation | None = None
+
+    def make(self, picture: VideoFrame, *, pts: float | None, orientation: Orientation | None = None) -> Frame:
+        """A frame from one picture.
+
+        Args:
+            picture: any pixel format; colour range and matrix follow its tags.
+            pts: presentation time, seconds.
+            orientation: how to turn it; None reads the picture's display matrix.
+        """
+        if orientation is None:
+            # One matrix serves a whole file; reading it from each picture costs more than it tells.
+            if self._orientation is None:
+                self._orientation = orientation_of_picture(picture)
+            orientation = self._orientation
+        motion = _motion_vectors(picture) if self._motion else None
+        stored: NDArray[Any] = self._scaler.reformat(picture, format=self._format).to_ndarray()
+        pixels = orientation.turn(stored.reshape(picture.height, picture.width, self._channels))
+        if motion is not None:
+            motion = orientation.turn_motion(motion, (picture.width, picture.height))
+        return Frame(pixels, pts=pts, kind=_KINDS.get(int(picture.pict_type)), motion=motion)
+
+
+def orientation_of_picture(picture: VideoFrame) -> Orientation:
+    """The turn that a picture's display matrix asks for; upright without one."""
+    found = UPRIGHT
+    for item in picture.side_data:
+        if item.type.name == "DISPLAYMATRIX":
+            found = orientation_of_matrix(np.frombuffer(bytes(item), np.int32))
+    _drop_side_data(picture)
+    return found
+
+
+def _motion_vectors(picture: VideoFrame) -> MotionVectors | None:
+    """Copies of a picture's motion vectors; None when it has none (an I picture has none)."""
+    found = None
+    for item in picture.side_data:
+        if item.type.name == "MOTION_VECTORS":
+            table = item.to_ndarray()
+            scale = np.maximum(table["motion_scale"], 1).astype(np.float32)
+            found = MotionVectors(
+                block=np.stack([table[n].astype(np.float32) for n in ("dst_x", "dst_y", "w", "h")], axis=1),
+                motion=np.stack([table["motion_x"] / scale, table["motion_y"] / scale], axis=1).astype(np.float32),
+                source=table["source"].astype(np.int32),
+            )
+            del table
+    _drop_side_data(picture)
+    return found
+
+
+_EMPTY_PICTURE = VideoFrame()
+
+
+def _drop_side_data(picture: VideoFrame) -> None:
+    """Break the cycle picture -> side data -> picture.
+
+    Left alone, it keeps every decoded picture (megabytes) until the cyclic collector happens to run.
+    Initialising the container again with an empty picture drops its references.
+    """
+    picture.side_data.__init__(_EMPTY_PICTURE)
