@@ -1,0 +1,50 @@
+# Two commands are enough: `make demo` runs the main job, `make test` passes the tests.
+# Each sets up what it needs: a virtual environment in .venv, and, where run as root on Debian or
+# Ubuntu, Mesa's EGL libraries. PYTHON and TORCH may be given: `make test PYTHON=python3.12`.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help setup demo test lint format bench wheel clean
+
+help:
+	@echo "make demo    encode the procedural scene and write demo/demo.png and demo/preview.mp4"
+	@echo "make test    run the tests"
+	@echo "make lint    ruff and mypy"
+	@echo "make bench   measure, and write benchmarks/results/"
+	@echo "make wheel   build the wheel into dist/"
+	@echo "make clean   remove .venv and everything that was built"
+
+setup: $(READY)
+
+$(READY): pyproject.toml tools/setup.sh
+	PYTHON="$(PYTHON)" TORCH="$(TORCH)" sh tools/setup.sh
+
+demo: $(READY)
+	$(BIN)/texvlm demo --out demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/python -m pip install -q -e ".[dev]"
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/python -m pip install -q -e ".[dev]"
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)
+	$(BIN)/texvlm bench --out benchmarks/results
+
+wheel: $(READY)
+	$(BIN)/python -m pip wheel -q --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf .venv dist build demo .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

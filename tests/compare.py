@@ -1,0 +1,46 @@
+"""The one table of bounds, and the one way to compare with the reference.
+
+Bounds are absolute, on values scaled to 0..1, for float32 output. float16 adds half a unit in the
+last place of the value; uint8 adds half a step of rounding and the same bound as float32.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import torch
+
+from texvlm.backends.base import Backend
+
+# (backend, software driver filtering in float) -> bound of one sample anywhere
+ANYWHERE = {
+    "cpu": 1e-5,  # float64 positions, float32 arithmetic
+    "gl": 1e-4,  # float32 positions, llvmpipe with GALLIVM_PERF=no_aos_sampling
+}
+GL_FIXED_POINT = 2 / 255  # llvmpipe's 8-bit filter path, and 8-bit weights of hardware filters
+AT_CENTRES = 1e-6  # whole LOD, texel centres: weights are zero, nothing is filtered
+
+
+def anywhere(backend: Backend) -> float:
+    """Bound of a sample at any point and LOD."""
+    if backend.name == "gl" and "no_aos_sampling" not in os.environ.get("GALLIVM_PERF", ""):
+        return GL_FIXED_POINT
+    return ANYWHERE[backend.name]
+
+
+def assert_tokens(out: torch.Tensor, expected: np.ndarray, bound: float, *, gain: float = 1.0) -> None:
+    """Tokens equal the reference's within a bound; `gain` is what normalisation multiplies errors by."""
+    got = out.to(torch.float64).cpu().numpy()
+    limit = np.full(expected.shape, bound * gain)
+    if out.dtype == torch.uint8:
+        expected = expected * 255
+        limit = np.full(expected.shape, 0.5 + 255 * bound)
+    elif out.dtype == torch.float16:
+        limit += np.abs(expected) * 2.0**-11 + 2.0**-25
+    error = np.abs(got - expected)
+    worst = np.unravel_index(np.argmax(error - limit), error.shape)
+    assert (error <= limit).all(), (
+        f"token, channel, row, column {tuple(map(int, worst))}: got {got[worst]}, expected {expected[worst]}, "
+        f"bound {limit[worst]:.2e}; {np.count_nonzero(error > limit)} of {error.size} differ"
+    )
