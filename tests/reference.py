@@ -61,7 +61,7 @@ def sample(levels: list[np.ndarray], x: float, y: float, side: float, patch: int
     nearest = 2.0 ** round(math.log2(ratio))
     lod = math.log2(nearest) if math.isclose(ratio, nearest, rel_tol=1e-12) else math.log2(ratio)
     lod = min(max(lod, 0.0), len(levels) - 1)
-    low = int(math.floor(lod))
+    low = math.floor(lod)
     value = np.zeros((patch, patch, levels[0].shape[2]))
     for level, weight in ((low, 1 - (lod - low)), (low + 1, lod - low)):
         if weight > 0:

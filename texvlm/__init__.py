@@ -1,1 +1,102 @@
-"""texvlm: video in, foveated vision tokens out."""
+"""texvlm: video in, foveated vision tokens out.
+
+    source -> frame -> detect -> upload -> build_mips        once a frame, only the tiles that changed
+                                    |
+    fixations / score -> layout -> sample -> TokenBatch      once a gaze, whatever the frame's size
+
+Conventions, everywhere: image origin top-left, x right, y down; texel (i, j) has its centre at
+(i + 0.5, j + 0.5). Points are (x, y), sizes (width, height), arrays (height, width, channel). Public
+fixations are (u, v), the frame spanning 0..1; inside, everything is level-0 texels.
+
+Layers of the package; a module imports from those to its right only:
+
+    cli -> bench -> encode -> store, pictures -> engine -> sources, fixation, tokens -> backends
+        -> layouts, frames -> pyramid, visual_field -> regions -> errors
+
+Importing this package loads nothing heavy; names are resolved when first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from texvlm.backends.base import Counters
+    from texvlm.engine import Engine
+    from texvlm.errors import (
+        BackendUnavailable,
+        BusyError,
+        ClosedError,
+        DeviceCallError,
+        KernelBuildError,
+        SourceError,
+        StoreError,
+        TexvlmError,
+    )
+    from texvlm.frames import Frame, as_frame
+    from texvlm.layouts import make_layout
+    from texvlm.pyramid import TextureSpec
+    from texvlm.residency import SubmitReport
+    from texvlm.sources import open_source
+    from texvlm.store import open_tokens
+    from texvlm.tokens import TokenBatch
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "BackendUnavailable": "errors",
+    "BusyError": "errors",
+    "ClosedError": "errors",
+    "Counters": "backends.base",
+    "DeviceCallError": "errors",
+    "Engine": "engine",
+    "Frame": "frames",
+    "KernelBuildError": "errors",
+    "SourceError": "errors",
+    "StoreError": "errors",
+    "SubmitReport": "residency",
+    "TexvlmError": "errors",
+    "TextureSpec": "pyramid",
+    "TokenBatch": "tokens",
+    "as_frame": "frames",
+    "make_layout": "layouts",
+    "open_source": "sources",
+    "open_tokens": "store",
+}
+"""Module of each public name."""
+
+__all__ = [
+    "BackendUnavailable",
+    "BusyError",
+    "ClosedError",
+    "Counters",
+    "DeviceCallError",
+    "Engine",
+    "Frame",
+    "KernelBuildError",
+    "SourceError",
+    "StoreError",
+    "SubmitReport",
+    "TextureSpec",
+    "TexvlmError",
+    "TokenBatch",
+    "__version__",
+    "as_frame",
+    "make_layout",
+    "open_source",
+    "open_tokens",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name's module when it is first asked for."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'texvlm' has no attribute {name!r}; it has {', '.join(__all__)}")
+    value = getattr(import_module(f"texvlm.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

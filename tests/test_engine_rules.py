@@ -1,0 +1,164 @@
+"""What the engine refuses, and its rules about threads and life."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import numpy as np
+import pytest
+import reference
+import torch
+from compare import anywhere, assert_tokens
+
+from texvlm import BusyError, ClosedError, Engine
+from texvlm.backends import open_backend
+from texvlm.pyramid import TextureSpec
+
+SIZE = (320, 200)
+
+
+def noise(rng: np.random.Generator, size: tuple[int, int] = SIZE, channels: int = 3) -> np.ndarray:
+    return rng.integers(0, 256, (size[1], size[0], channels), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"sources": 0}, ValueError, "sources is 0; at least 1"),
+        ({"threshold": 8}, ValueError, r"threshold is 8; accepted: 0 \(bit-exact\) to 1"),
+        ({"threshold": float("nan")}, ValueError, "threshold is nan"),
+        ({"dtype": torch.int64}, TypeError, "dtype is torch.int64; accepted: torch.uint8"),
+        ({"mean": (0.5,) * 3}, ValueError, "mean and std go together"),
+        ({"mean": (0.5,) * 3, "std": (0, 1, 1)}, ValueError, "std is .* each must be above 0"),
+        ({"mean": (0.5,) * 3, "std": (1,) * 3, "dtype": torch.uint8}, ValueError, "uint8 tokens cannot be normalised"),
+        ({"size": (0, 5)}, ValueError, "frame size 0 x 5"),
+        ({"size": (20000, 5)}, ValueError, "frame size 20000 x 5: each side is 1..16384"),
+        ({"backend": "metal"}, ValueError, "backend 'metal'; accepted: 'auto', 'cuda', 'gl', 'cpu'"),
+        ({"layout": "spiral"}, ValueError, "spiral"),
+        ({"tokens": 0}, ValueError, "0"),
+        ({"size": TextureSpec((64, 64)), "sources": 2}, ValueError, "spec has 1 layers for 2 sources"),
+    ],
+    ids=str,
+)
+def test_arguments_that_are_refused(options, error, words):
+    with pytest.raises(error, match=words):
+        Engine(**{"backend": "cpu", **options})
+
+
+def test_calls_that_are_refused(rng):
+    with Engine(backend="cpu", sources=2, tokens=10, mean=(0.5,) * 3, std=(0.5,) * 3) as engine:
+        with pytest.raises(ValueError, match="source 0 has no frame yet; submit one first"):
+            engine.tokens()
+        engine.submit(noise(rng), 0)
+        with pytest.raises(ValueError, match="source 1 has no frame yet"):
+            engine.tokens()
+        cases = [
+            (lambda: engine.submit(noise(rng), 2), "source 2; this engine has 0..1"),
+            (lambda: engine.submit(noise(rng, channels=1)), "frame has 1 channels of uint8; this engine holds 3"),
+            (lambda: engine.submit(np.zeros((3, 40, 40), np.uint8)), "looks channel-first; pass channels_first=True"),
+            (lambda: engine.submit(np.zeros((0, 40, 3), np.uint8)), "has no pixels"),
+            (lambda: engine.tokens((np.nan, 0.5), sources=0), r"fixation \(nan, 0.5\) is not finite"),
+            (lambda: engine.tokens((0.5,), sources=0), r"fixations of shape \(1,\)"),
+            (lambda: engine.tokens([(0.5, 0.5)] * 3), "3 fixations for 2 sources; say which with sources="),
+            (lambda: engine.tokens(sources=5), "source 5; this engine has 0..1"),
+            (lambda: engine.tokens(weights=[1, 2], sources=0), r"weights of shape \(2,\)"),
+            (lambda: engine.read_level(99), "level 99; this engine has 0.."),
+        ]
+        for call, words in cases:
+            with pytest.raises(ValueError, match=words):
+                call()
+        for wrong in ("frame.png", np.zeros((4, 4, 3), np.int32)):
+            with pytest.raises(TypeError, match="accepted are"):
+                engine.submit(wrong)
+        assert engine.counters.frames == 1
+
+
+def test_wrong_channel_count_of_mean(rng):
+    with Engine(backend="cpu", tokens=10, mean=(0.5,), std=(0.5,)) as engine:
+        engine.submit(noise(rng))
+        with pytest.raises(ValueError, match="mean and std have 1 and 1 values for 3 channels"):
+            engine.tokens()
+
+
+def test_a_closed_engine_refuses_every_call(rng):
+    engine = Engine(backend="cpu", tokens=10)
+    engine.submit(noise(rng))
+    engine.close()
+    engine.close()
+    for call in (lambda: engine.submit(noise(rng)), engine.tokens, engine.plan, engine.read_level):
+        with pytest.raises(ClosedError, match="this engine is closed"):
+            call()
+
+
+def test_a_backend_given_by_the_caller_stays_open(rng):
+    backend = open_backend("cpu").backend
+    for _ in range(2):
+        with Engine(backend=backend, tokens=10) as engine:
+            engine.submit(noise(rng))
+    backend.close()
+
+
+# ---------------------------------------------------------------- threads
+
+
+def test_two_calls_at_once_are_refused_and_one_after_the_other_are_not(rng, monkeypatch):
+    engine = Engine(backend="cpu", tokens=10)
+    engine.submit(noise(rng))
+    inside, go_on = threading.Event(), threading.Event()
+    plain = engine._backend.sample
+
+    def slow(*arguments):
+        inside.set()
+        assert go_on.wait(10)
+        plain(*arguments)
+
+    monkeypatch.setattr(engine._backend, "sample", slow)
+    results = []
+    worker = threading.Thread(target=lambda: results.append(engine.tokens()))
+    worker.start()
+    assert inside.wait(10)
+    with pytest.raises(BusyError, match="submit was called while another call is under way"):
+        engine.submit(noise(rng))
+    go_on.set()
+    worker.join()
+    assert len(results) == 1
+    engine.submit(noise(rng))  # from this thread again
+    engine.close()
+
+
+def test_engines_on_many_threads_do_not_disturb_each_other(backend, rng):
+    frames = [noise(rng) for _ in range(4)]
+    failures: list[BaseException] = []
+
+    def work(frame: np.ndarray) -> None:
+        try:
+            with Engine(backend=backend, tokens=40, threshold=0) as engine:
+                for step in range(8):
+                    shifted = np.roll(frame, step * 3, axis=1)
+                    engine.submit(shifted)
+                    batch = engine.tokens((step / 8, 0.5))
+                    want = reference.tokens({0: shifted}, batch.table[0], 16, engine.spec.levels)
+                    assert_tokens(batch.pixels[0], want, anywhere(backend))
+        except BaseException as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=work, args=(frame,)) for frame in frames]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures, failures[0]
+
+
+def test_reports_are_plain_data(backend, rng):
+    engine = Engine(backend=backend, tokens=64)
+    report = engine.submit(noise(rng))
+    assert set(report.times_ms) == {"detect", "upload", "build_mips"}
+    engine.tokens()
+    said = json.loads(json.dumps(engine.describe()))
+    assert said["backend"] == engine.backend_name
+    assert said["texture"]["size"] == list(SIZE)
+    assert said["counters"]["tokens_sampled"] == 64
+    assert "TokenBatch(pixels=(1, 64, 3, 16, 16)" in repr(engine.tokens())
+    engine.close()
