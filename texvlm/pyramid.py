@@ -48,9 +48,7 @@ class TextureSpec:
     levels: int = 0
 
     def __post_init__(self) -> None:
-        width, height = self.size
-        if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
-            raise ValueError(f"frame size {width} x {height}: each side is 1..{MAX_SIDE} texels")
+        check_frame_size(self.size)
         if self.layers < 1:
             raise ValueError(f"layers is {self.layers}; at least 1 is needed")
         if self.channels not in (1, 3, 4):
@@ -77,6 +75,13 @@ class TextureSpec:
     def texel_bytes(self) -> int:
         """Bytes of one texel as packed host data."""
         return self.channels * (1 if self.dtype == "uint8" else 4)
+
+
+def check_frame_size(size: tuple[int, int]) -> None:
+    """ValueError unless both sides of a (width, height) frame are 1..MAX_SIDE texels."""
+    width, height = size
+    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
+        raise ValueError(f"frame size {width} x {height}: each side is 1..{MAX_SIDE} texels")
 
 
 def default_levels(size: tuple[int, int]) -> int:

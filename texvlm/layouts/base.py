@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -68,3 +69,35 @@ class Layout(Protocol):
             ValueError: the layout cannot serve this frame or focus (too many tokens for so small a
                 frame, a score map given to rings); says what it can.
         """
+
+
+def check_count(name: str, value: int, *, unit: str = "") -> None:
+    """TypeError unless a value is an integer, ValueError unless it is at least 1."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}; it is a whole number{unit}, 1 or more") from None
+    if number < 1:
+        raise ValueError(f"{name} is {number}; at least 1 is needed")
+
+
+def refuse_score(focus: Focus, layout: str) -> None:
+    """ValueError when a focus has a score map that the layout cannot follow."""
+    if focus.score is not None:
+        raise ValueError(f"the {layout} layout cannot follow a score map; quadtree can")
+
+
+def require_fixations(focus: Focus, count: int, layout: str) -> None:
+    """ValueError unless a focus has as many fixations as the layout was made for."""
+    given = len(focus.fixations)
+    if given == count:
+        return
+    if layout in ("rings", "crops"):
+        raise ValueError(
+            f"this {layout} layout serves {count} fixation{'s' * (count > 1)}, not {given}; make it with "
+            f"fixations={given}, or use quadtree, which shares its tokens between any number"
+        )
+    raise ValueError(
+        f"the {layout} layout serves 1 fixation, not {given}; rings and crops serve several, "
+        "quadtree shares its tokens between any number"
+    )

@@ -45,7 +45,8 @@ def make_table(
     """Rows from centres and sides, with `valid` worked out for a frame of `size`.
 
     Args:
-        x, y: token centres, level-0 texels, shape (n,).
+        x: centre of each token from the left, level-0 texels, shape (n,).
+        y: centre of each token from the top, level-0 texels, shape (n,).
         side: token sides, level-0 texels, shape (n,) or a scalar; all > 0.
         size: (width, height) of the frame, texels.
         region: region of each token, shape (n,) or a scalar.
@@ -73,7 +74,8 @@ def valid_fraction(
     inside_x = np.minimum(x + half, size[0]) - np.maximum(x - half, 0)
     inside_y = np.minimum(y + half, size[1]) - np.maximum(y - half, 0)
     area = np.maximum(inside_x, 0) * np.maximum(inside_y, 0)
-    return np.clip(area / (side * side), 0, 1).astype(np.float32)
+    fraction: NDArray[np.float32] = np.clip(area / (side * side), 0, 1).astype(np.float32)
+    return fraction
 
 
 def pad_table(table: Table, tokens: int) -> Table:
@@ -100,4 +102,5 @@ def lod_of_side(side: ArrayLike, *, patch: int) -> NDArray[np.float32]:
         OpenGL 4.6 core, section 8.14.1 (scale factor and level of detail).
     """
     ratio = np.asarray(side, np.float64) / patch
-    return np.maximum(np.log2(ratio), 0).astype(np.float32)
+    lod: NDArray[np.float32] = np.maximum(np.log2(ratio), 0).astype(np.float32)
+    return lod
