@@ -9,7 +9,7 @@ limit asks for it); it never loses a dirty tile.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from heapq import heappop, heappush
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,9 +88,7 @@ def rectangles(mask: TileMask, *, limit: int | None = None) -> list[Rect]:
         raise ValueError(f"limit is {limit}; at least one rectangle is needed")
     open_runs: dict[tuple[int, int], int] = {}
     found: list[Rect] = []
-    rows = mask.shape[0]
-    for y in range(rows + 1):
-        runs = set(_runs(mask[y])) if y < rows else set()
+    for y, runs in enumerate(_runs(mask)):
         for run in [r for r in open_runs if r not in runs]:
             found.append(Rect(run[0], open_runs.pop(run), run[1], y))
         for run in runs:
@@ -108,17 +106,48 @@ def mask_of(rects: list[Rect], grid: tuple[int, int]) -> TileMask:
     return mask
 
 
-def _runs(row: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """[start, stop) of each run of True in one row."""
-    edges = np.flatnonzero(np.diff(row.astype(np.int8), prepend=0, append=0))
-    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
+def _runs(mask: TileMask) -> list[set[tuple[int, int]]]:
+    """[start, stop) of each run of True, row by row, and an empty row at the end."""
+    edges = np.diff(mask.astype(np.int8), axis=1, prepend=0, append=0)
+    rows, starts = np.nonzero(edges == 1)
+    stops = np.nonzero(edges == -1)[1]
+    runs: list[set[tuple[int, int]]] = [set() for _ in range(len(mask) + 1)]
+    for row, start, stop in zip(rows.tolist(), starts.tolist(), stops.tolist(), strict=True):
+        runs[row].add((start, stop))
+    return runs
 
 
 def _merge(rects: list[Rect], limit: int) -> list[Rect]:
-    """Join the pair of reading-order neighbours that wastes least, until few enough are left."""
-    rects = list(rects)
-    while len(rects) > limit:
-        waste = [a.union(b).area - a.area - b.area for a, b in pairwise(rects)]
-        best = int(np.argmin(waste))
-        rects[best : best + 2] = [rects[best].union(rects[best + 1])]
-    return rects
+    """Join the pair of reading-order neighbours that wastes least, until few enough are left.
+
+    A pair's waste changes only when one of the two grows, so a queue of pairs serves; an entry
+    whose versions are out of date is dropped when it comes up.
+    """
+    count = len(rects)
+    merged: list[Rect | None] = list(rects)
+    before, after = list(range(-1, count - 1)), list(range(1, count + 1))
+    version = [0] * count
+    queue: list[tuple[int, int, int, int, int]] = []
+
+    def offer(left: int, right: int) -> None:
+        a, b = merged[left], merged[right]
+        if a is not None and b is not None:
+            heappush(queue, (a.union(b).area - a.area - b.area, left, right, version[left], version[right]))
+
+    for left in range(count - 1):
+        offer(left, left + 1)
+    for _ in range(count - limit):
+        while True:
+            _, left, right, left_version, right_version = heappop(queue)
+            a, b = merged[left], merged[right]
+            if a is not None and b is not None and (left_version, right_version) == (version[left], version[right]):
+                break
+        merged[left], merged[right] = a.union(b), None
+        version[left] += 1
+        after[left] = after[right]
+        if after[left] < count:
+            before[after[left]] = left
+            offer(left, after[left])
+        if before[left] >= 0:
+            offer(before[left], left)
+    return [rect for rect in merged if rect is not None]
