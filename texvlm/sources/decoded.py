@@ -59,7 +59,7 @@ class FrameMaker:
         return Frame(pixels, pts=pts, kind=_KINDS.get(int(picture.pict_type)), motion=motion)
 
 
-def orientation_of_picture(picture: VideoFrame) -> Orientation:
+def orientation_of_picture(picture: Any) -> Orientation:
     """The turn that a picture's display matrix asks for; upright without one."""
     found = UPRIGHT
     for item in picture.side_data:
@@ -69,7 +69,7 @@ def orientation_of_picture(picture: VideoFrame) -> Orientation:
     return found
 
 
-def _motion_vectors(picture: VideoFrame) -> MotionVectors | None:
+def _motion_vectors(picture: Any) -> MotionVectors | None:
     """Copies of a picture's motion vectors; None when it has none (an I picture has none)."""
     found = None
     for item in picture.side_data:
@@ -89,7 +89,7 @@ def _motion_vectors(picture: VideoFrame) -> MotionVectors | None:
 _EMPTY_PICTURE = VideoFrame()
 
 
-def _drop_side_data(picture: VideoFrame) -> None:
+def _drop_side_data(picture: Any) -> None:
     """Break the cycle picture -> side data -> picture.
 
     Left alone, it keeps every decoded picture (megabytes) until the cyclic collector happens to run.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,10 @@ from texvlm.sources.orientation import orientation_of_image
 
 _log = logging.getLogger("texvlm")
 
-IMAGE_SUFFIXES = (
-    ".jpg .jpeg .jpe .jfif .png .webp .bmp .dib .tif .tiff .ppm .pgm .pbm .pnm .qoi".split()
-)  # lower case; what a folder is searched for
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".qoi"}
+)
+"""Endings, in lower case, of the files that a folder is searched for."""
 
 FOLDER_RATE = 25.0
 """Frames per second of a folder that states none: FFmpeg's value for image sequences."""
@@ -120,7 +121,7 @@ class ImageSource(Source):
         self._first = None
         self._frames.close()
 
-    def _read(self) -> Iterator[Frame]:
+    def _read(self) -> Generator[Frame, None, None]:
         for index, path in enumerate(self._paths):
             try:
                 yield self._reader.read(path, pts=index * self._every * self._step)
@@ -147,7 +148,7 @@ def open_images(
     paths = images_in(path)
     if not paths:
         raise SourceError(
-            f"{name}: the folder holds no images; accepted are files ending in {' '.join(IMAGE_SUFFIXES)} "
+            f"{name}: the folder holds no images; accepted are files ending in {' '.join(sorted(IMAGE_SUFFIXES))} "
             "(sub-folders are not searched)"
         )
     return ImageSource(name, paths, channels=channels, every=every, rate=rate)

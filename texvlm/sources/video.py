@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -68,7 +68,7 @@ class VideoDecoder:
         """Stream time as seconds."""
         return None if ticks is None else ticks * self._time_base.numerator / self._time_base.denominator
 
-    def pictures(self) -> Iterator[VideoFrame]:
+    def pictures(self) -> Generator[VideoFrame, None, None]:
         """Every picture that can be decoded, in display order; a read error ends them and is kept in `failure`."""
         held = None  # a broken last packet would make the decoder drop good pictures, so one is held back
         for packet in self._packets():
@@ -182,7 +182,7 @@ class VideoSource(Source):
         self._pictures.close()
         self._decoder.close()
 
-    def _read(self, first: VideoFrame) -> Iterator[Frame]:
+    def _read(self, first: VideoFrame) -> Generator[Frame, None, None]:
         picture: VideoFrame | None = first
         while picture is not None:
             pts = self._time_of(picture)
