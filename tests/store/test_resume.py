@@ -11,15 +11,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from token_batches import assert_same, make_clip
 
-from tests.store.batches import assert_same, make_clip
 from texvlm.errors import ClosedError, StoreError
 from texvlm.store import TokenWriter, open_tokens
 from texvlm.store.meta import StoreMode
 
 FRAMES = 11
 CLIP = make_clip(FRAMES)
-ROOT = Path(__file__).parents[2]
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
 def run(folder: Path, *, until: int = FRAMES, resume: bool = False, status: str = "complete", **options: object) -> int:
@@ -99,8 +99,9 @@ def test_an_exception_stops_the_run_and_keeps_what_was_appended(tmp_path: Path) 
 
 KILLED = """
 import os, signal, sys
-from tests.store.test_resume import CLIP
-from texvlm.store import TokenWriter, files
+from token_batches import make_clip
+from texvlm import files
+from texvlm.store import TokenWriter
 
 renames = int(sys.argv[3])
 def replace(self, target, real=files.Path.replace):
@@ -112,7 +113,7 @@ def replace(self, target, real=files.Path.replace):
 files.Path.replace = replace
 
 writer = TokenWriter(sys.argv[1], shard_frames=4, store=sys.argv[2])
-for batch in CLIP:
+for batch in make_clip(11):
     writer.append(batch)
 """
 
@@ -124,7 +125,7 @@ def test_kill_9_before_any_rename_then_resume_gives_the_same_bytes(
     # Renames in order: meta.json, shard 0, meta.json, shard 1, ...: dying before each covers every gap.
     folder = tmp_path / "out"
     process = subprocess.run(
-        [sys.executable, "-c", KILLED, str(folder), mode, str(renames)], cwd=ROOT, check=False, timeout=60
+        [sys.executable, "-c", KILLED, str(folder), mode, str(renames)], env=ENVIRONMENT, check=False, timeout=60
     )
     assert process.returncode == -signal.SIGKILL
     assert list(folder.glob("*.tmp"))
@@ -166,8 +167,8 @@ def test_a_resume_of_nothing_begins_and_of_a_complete_folder_has_nothing_to_do(t
 
 
 def test_other_settings_are_refused_with_both_values(tmp_path: Path) -> None:
-    run(tmp_path, until=4, status="stopped", settings={"threshold": 0.1, "layout": "grid", "mean": [0.5, 0.5]})
-    with pytest.raises(StoreError, match=r'layout is "rings" but was "grid"; threshold is 0\.2 but was 0\.1;'):
+    run(tmp_path, until=4, status="stopped", settings={"threshold": 0.1, "layout": "uniform", "mean": [0.5, 0.5]})
+    with pytest.raises(StoreError, match=r'layout is "rings" but was "uniform"; threshold is 0\.2 but was 0\.1;'):
         TokenWriter(
             tmp_path, shard_frames=4, resume=True, settings={"threshold": 0.2, "layout": "rings", "mean": [0.5, 0.5]}
         )
@@ -177,7 +178,7 @@ def test_other_settings_are_refused_with_both_values(tmp_path: Path) -> None:
             shard_frames=5,
             store="changes",
             resume=True,
-            settings={"threshold": 0.1, "layout": "grid", "mean": [0.5, 0.5]},
+            settings={"threshold": 0.1, "layout": "uniform", "mean": [0.5, 0.5]},
         )
     with open_tokens(tmp_path) as store:
         assert (len(store), store.meta.status) == (4, "stopped")
@@ -261,10 +262,11 @@ def test_a_file_size_limit_is_reported_and_earlier_shards_stay_whole(tmp_path: P
 FULL_DISK = """
 import sys
 from pathlib import Path
-from tests.store.test_resume import CLIP, FRAMES
+from token_batches import make_clip
 from texvlm.errors import StoreError
 from texvlm.store import TokenWriter, open_tokens
 
+CLIP = make_clip(11)
 folder = Path(sys.argv[1]) / "out"
 filler = Path(sys.argv[1]) / "filler"
 try:
@@ -316,7 +318,7 @@ def test_a_full_disk_is_reported_and_the_run_resumes_when_there_is_room(tmp_path
             sys.executable,
             FULL_DISK,
         ],
-        cwd=ROOT,
+        env=ENVIRONMENT,
         check=False,
         capture_output=True,
         text=True,
@@ -327,3 +329,10 @@ def test_a_full_disk_is_reported_and_the_run_resumes_when_there_is_room(tmp_path
     assert "No space left on device; frames 0..7 are safe in 2 shards" in error
     assert after == "8 running"
     assert resumed == "11 complete"
+
+
+def test_a_run_that_died_before_its_first_shard_is_in_nobodys_way(tmp_path: Path) -> None:
+    TokenWriter(tmp_path, shard_frames=4, settings={"tokens": 7}).close()
+    assert run(tmp_path, settings={"tokens": 8}) == 0
+    with open_tokens(tmp_path) as store:
+        assert (len(store), store.meta.settings) == (FRAMES, {"tokens": 8})

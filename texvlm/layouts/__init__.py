@@ -4,7 +4,7 @@ A layout turns (frame size, focus) into a token table; it never sees pixels, and
 which backend will sample. Six are offered, with the ring presets by name:
 
     quadtree    exact count, covers the whole frame once, any fixations or score map: the default
-    grid        uniform squares; the baseline, and a model's native layout
+    uniform     equal squares; the baseline, and a model's native layout
     rings       nested squares around the fixation; a partition of their own field
     crops       one coarse grid over the frame plus a fine crop per fixation
     sunflower   exact count, scattered; does not cover
@@ -26,7 +26,7 @@ from typing import Any
 
 from texvlm.layouts.base import Focus, Layout
 from texvlm.layouts.crops import GlobalAndCrops, split_budget
-from texvlm.layouts.grid import UniformGrid
+from texvlm.layouts.uniform import UniformGrid
 from texvlm.layouts.logpolar import LogPolar, split_count
 from texvlm.layouts.quadtree import Quadtree
 from texvlm.layouts.rings import RING_PRESETS, Rings
@@ -110,7 +110,7 @@ def _sunflower(name: str, tokens: int | None, patch: int, field: Field, options:
     return _build(Sunflower, name, {"tokens": count, "patch": patch, **field}, options)
 
 
-def _grid(name: str, tokens: int | None, patch: int, field: Field, options: Options) -> Layout:
+def _uniform(name: str, tokens: int | None, patch: int, field: Field, options: Options) -> Layout:
     return _build(UniformGrid, name, {"tokens": tokens, "patch": patch}, options)
 
 
@@ -171,7 +171,7 @@ def _checked(layout: Layout, name: str, tokens: int | None) -> Layout:
 
 LAYOUTS: dict[str, Callable[[str, int | None, int, Field, Options], Layout]] = {
     "quadtree": _quadtree,
-    "grid": _grid,
+    "uniform": _uniform,
     "rings": _rings,
     **dict.fromkeys(RING_PRESETS, _ring_preset),
     "crops": _crops,

@@ -49,7 +49,7 @@ class UniformGrid:
             ValueError: the frame has fewer texels than `tokens`, or the focus has a score map.
         """
         check_frame_size(size)
-        refuse_score(focus, "grid")
+        refuse_score(focus, "uniform")
         if self.tokens is None:
             return grid_rows(size, self.side or self.patch)
         return pad_table(grid_rows(size, side_for_count(size, self.tokens)), self.tokens)
