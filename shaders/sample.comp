@@ -1,0 +1,156 @@
+// Samples tokens: trilinear, at the level of detail that a token's side asks for.
+//
+// Grid: x = units of TEXVLM_UNIT consecutive output pixels (row by row through the patch),
+//       y = rows asked for; one thread, one unit of every channel.
+// Reads:  the token table, the frame size of each layer, which rows to write, and the texture.
+// Writes: out[row][channel][y][x], packed without gaps; other rows stay as they are.
+// Pixel (i, j) of a token samples (x + ((i + 0.5) / patch - 0.5) * side, y + ...), level-0 texels.
+//
+// Texels are fetched and mixed here, in 32-bit floats, rather than by the texture unit: units mix with
+// 8-bit weights (an error of up to 1/256 of the local contrast), clamp to the storage instead of the
+// frame's own texels, and round large coordinates. So every driver gives the same picture. A token
+// batch is small; what this costs is below the cost of a launch on a GPU, and nothing on a CPU.
+#include "token_record.glsl"
+
+layout(local_size_x = 64) in;
+
+layout(std430, binding = 0) readonly buffer Tokens { TokenRecord tokens[]; };
+layout(std430, binding = 1) readonly buffer FrameSizes { ivec2 frame_sizes[]; };  // (width, height) of each layer
+layout(std430, binding = 2) readonly buffer Rows { int rows[]; };
+layout(binding = 0) uniform sampler2DArray texels;
+uniform int last_level;
+uniform int rows_start;  // of `rows`, the first that this dispatch does
+uniform int first_row;  // of the table rows that `out` starts with
+uniform uint out_start;  // elements of `pixels` before that row
+uniform vec4 mean;
+uniform vec4 inverse_std;
+
+const int PATCH = TEXVLM_PATCH;
+const uint PLANE = uint(PATCH * PATCH);
+
+#if TEXVLM_OUT_BITS == 8
+#define PIXELS uint
+#elif TEXVLM_OUT_BITS == 16
+#define PIXELS uvec2
+#else
+#define PIXELS vec4
+#endif
+#if TEXVLM_UNIT == 4
+layout(std430, binding = 3) writeonly buffer Out { PIXELS pixels[]; };
+#elif TEXVLM_OUT_BITS == 32
+layout(std430, binding = 3) writeonly buffer Out { float pixels[]; };
+#else
+layout(std430, binding = 3) coherent buffer Out { uint pixels[]; };
+#endif
+
+// Level and weight of the next one: floor and fraction of log2(side / patch). No division and no
+// logarithm decides the level, so a side of exactly patch * 2**k gives level k and weight 0.
+void split_lod(float side, out int level, out float weight) {
+    level = 0;
+    weight = 0.0;
+    if (side <= float(PATCH)) return;
+    int power = int(floatBitsToUint(side) >> 23) - int(floatBitsToUint(float(PATCH)) >> 23);
+    if (side < ldexp(float(PATCH), power)) power--;
+    if (power >= last_level) {
+        level = last_level;
+        return;
+    }
+    float whole = ldexp(float(PATCH), power);
+    level = power;
+    weight = side == whole ? 0.0 : log2(side / whole);
+}
+
+vec4 bilinear(TokenRecord token, ivec2 pixel, int level, ivec2 frame_size) {
+    ivec2 last = max((frame_size + (1 << level) - 1) >> level, 1) - 1;
+    float scale = ldexp(1.0, -level);
+    // The whole texels of the centre are kept apart: the fraction keeps its bits anywhere in the frame.
+    vec2 centre = vec2(token.x, token.y) * scale;
+    vec2 whole = floor(centre);
+    vec2 place = (centre - whole) + vec2(2 * pixel + 1 - PATCH) * (token.side * scale / float(2 * PATCH)) - 0.5;
+    vec2 weight = place - floor(place);
+    ivec2 low = ivec2(whole + floor(place));
+    ivec2 a = clamp(low, ivec2(0), last), b = clamp(low + 1, ivec2(0), last);
+    vec4 top = mix(texelFetch(texels, ivec3(a.x, a.y, token.layer), level),
+                   texelFetch(texels, ivec3(b.x, a.y, token.layer), level), weight.x);
+    vec4 bottom = mix(texelFetch(texels, ivec3(a.x, b.y, token.layer), level),
+                      texelFetch(texels, ivec3(b.x, b.y, token.layer), level), weight.x);
+    return mix(top, bottom, weight.y);
+}
+
+vec4 value_at(TokenRecord token, uint index, int level, float weight) {
+    ivec2 pixel = ivec2(index % uint(PATCH), index / uint(PATCH));
+    ivec2 frame_size = frame_sizes[token.layer];
+    vec4 value = bilinear(token, pixel, level, frame_size);
+    // a loop of one round instead of `if`: software drivers run both sides of a branch
+    for (int next = level + 1; next <= level + int(weight > 0.0); next++) {
+        value = mix(value, bilinear(token, pixel, next, frame_size), weight);
+    }
+    return (value - mean) * inverse_std;
+}
+
+// Nearest 16-bit float, ties to even, as a 32-bit one: packHalf2x16 may cut instead of rounding.
+vec4 to_half(vec4 value) {
+    uvec4 bits = floatBitsToUint(value);
+    return mix(uintBitsToFloat((bits + 0xfffu + ((bits >> 13) & 1u)) & ~0x1fffu), value, isnan(value));
+}
+
+#if TEXVLM_UNIT == 4
+PIXELS encoded(vec4 value) {
+#if TEXVLM_OUT_BITS == 8
+    uvec4 bytes = uvec4(floor(clamp(value, 0.0, 1.0) * 255.0 + 0.5));
+    return bytes.x | (bytes.y << 8) | (bytes.z << 16) | (bytes.w << 24);
+#elif TEXVLM_OUT_BITS == 16
+    vec4 rounded = to_half(value);
+    return uvec2(packHalf2x16(rounded.xy), packHalf2x16(rounded.zw));
+#else
+    return value;
+#endif
+}
+#endif
+
+void main() {
+    uint unit = gl_GlobalInvocationID.x;
+    if (unit * TEXVLM_UNIT >= PLANE) return;
+    int row = rows[rows_start + int(gl_WorkGroupID.y)];
+    TokenRecord token = tokens[row];
+    uint plane = uint(row - first_row) * TEXVLM_CHANNELS;
+    bool padding = token.layer == TEXVLM_PADDING_LAYER;
+    int level = 0;
+    float weight = 0.0;
+    if (padding) {
+        token.layer = 0;
+    } else {
+        split_lod(token.side, level, weight);
+    }
+#if TEXVLM_UNIT == 4
+    mat4 values;  // values[pixel][channel]
+    for (uint pixel = 0u; pixel < 4u; pixel++) {
+        values[pixel] = value_at(token, unit * 4u + pixel, level, weight);
+    }
+    values = transpose(values);
+    for (uint channel = 0u; channel < TEXVLM_CHANNELS; channel++) {
+        vec4 value = padding ? vec4(0) : values[channel];
+        pixels[out_start + (plane + channel) * (PLANE / 4u) + unit] = encoded(value);
+    }
+#else
+    // An odd patch: words hold pixels of several rows of the table, so single elements are written.
+    vec4 value = padding ? vec4(0) : value_at(token, unit, level, weight);
+    for (uint channel = 0u; channel < TEXVLM_CHANNELS; channel++) {
+        uint element = out_start + (plane + channel) * PLANE + unit;
+#if TEXVLM_OUT_BITS == 32
+        pixels[element] = value[channel];
+#else
+        // each thread clears and sets only its own bits, so the order among threads does not matter
+        const uint per_word = 32u / TEXVLM_OUT_BITS;
+        uint shift = (element % per_word) * TEXVLM_OUT_BITS;
+#if TEXVLM_OUT_BITS == 8
+        uint bits = uint(floor(clamp(value[channel], 0.0, 1.0) * 255.0 + 0.5));
+#else
+        uint bits = packHalf2x16(vec2(to_half(vec4(value[channel])).x, 0.0));
+#endif
+        atomicAnd(pixels[element / per_word], ~(((1u << TEXVLM_OUT_BITS) - 1u) << shift));
+        atomicOr(pixels[element / per_word], bits << shift);
+#endif
+    }
+#endif
+}
