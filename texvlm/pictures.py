@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from texvlm.files import write_whole
 from texvlm.glyphs import draw_text, text_size
 from texvlm.layouts.table import PADDING_LAYER, Table, lod_of_side
 from texvlm.reconstruct import reconstruct
@@ -251,8 +252,6 @@ def write_png(path: str | Path, image: Image) -> None:
         OSError: the file cannot be written.
         ValueError: not (height, width, 3) uint8.
     """
-    from texvlm.store.files import write_whole
-
     write_whole(Path(path), png_bytes(image))
 
 

@@ -12,16 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from safetensors.numpy import load_file
+from token_batches import PATCH, assert_same, make_batch, make_clip
 
-from tests.store.batches import PATCH, assert_same, make_batch, make_clip
 from texvlm.errors import ClosedError, StoreError
 from texvlm.layouts.table import TABLE_FIELDS
 from texvlm.store import TokenWriter, open_tokens
 from texvlm.store.meta import StoreMode
 from texvlm.store.shards import SHARD_BYTES, ShardShape
+from texvlm.tokens import TokenBatch
 
 
-def write(folder: Path, clip: list, **options: object) -> None:
+def write(folder: Path, clip: list[TokenBatch], **options: object) -> None:
     with TokenWriter(folder, **options) as writer:  # type: ignore[arg-type]
         for batch in clip:
             writer.append(batch)
@@ -50,7 +51,7 @@ def test_every_dtype_comes_back_bit_for_bit(tmp_path: Path, mode: StoreMode, dty
 def test_changes_mode_gives_back_any_pattern_of_changes(
     changed: np.ndarray, lie: bool, shard_frames: int, data: st.DataObject
 ) -> None:
-    clip: list = []
+    clip: list[TokenBatch] = []
     for i, row in enumerate(changed):
         clip.append(make_batch(i, changed=row, before=clip[-1] if clip else None))
         if lie:  # pixels decide what is kept, not the flags that came along

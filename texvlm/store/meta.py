@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from importlib import metadata
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from texvlm.errors import StoreError
-from texvlm.store.files import write_whole
+from texvlm.files import write_whole
 
 META_NAME = "meta.json"
 FORMAT = "texvlm-tokens"
@@ -165,11 +164,3 @@ def read_meta(folder: Path) -> StoreMeta:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "content"
         raise StoreError(f"{path} is damaged: {where}: {first['msg']}") from None
-
-
-def texvlm_version() -> str:
-    """Version of the installed package; "unknown" when it runs from a checkout that was never installed."""
-    try:
-        return metadata.version("texvlm")
-    except metadata.PackageNotFoundError:
-        return "unknown"

@@ -10,8 +10,9 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from texvlm import __version__
 from texvlm.errors import ClosedError, StoreError
-from texvlm.store.files import FolderLock, remove_leftovers, write_whole
+from texvlm.files import FolderLock, remove_leftovers, write_whole
 from texvlm.store.meta import (
     META_NAME,
     TENSORS,
@@ -21,7 +22,6 @@ from texvlm.store.meta import (
     StoreMeta,
     StoreMode,
     read_meta,
-    texvlm_version,
 )
 from texvlm.store.shards import ShardBuffer, ShardShape
 from texvlm.tokens import TokenBatch
@@ -74,8 +74,9 @@ class TokenWriter:
         self.folder = Path(folder)
         self._buffer: ShardBuffer | None = None
         self._closed = False
+        self._broken = False  # a write failed, so nothing more can be saved
         fresh = StoreMeta(
-            texvlm_version=texvlm_version(),
+            texvlm_version=__version__,
             store=store,
             settings=json.loads(json.dumps(dict(settings or {}))),
             engine=json.loads(json.dumps(dict(engine or {}))),
@@ -172,8 +173,8 @@ class TokenWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if self._closed:
             return
-        if isinstance(error, StoreError) or self.complete:
-            self.close()  # what failed was this folder, or there is nothing to add to it
+        if self._broken or self.complete:
+            self.close()
         else:
             self.finish("complete" if error is None else "stopped")
 
@@ -185,7 +186,14 @@ class TokenWriter:
             raise StoreError(f"cannot write to folder {self.folder}: {error.strerror}; choose another") from error
 
     def _has_tokens(self) -> bool:
-        return (self.folder / META_NAME).exists() or next(self.folder.glob(_SHARD_GLOB), None) is not None
+        """Whether there is anything that a new run would replace; a run that died before its first shard is nothing."""
+        if next(self.folder.glob(_SHARD_GLOB), None) is not None:
+            return True
+        try:
+            earlier = read_meta(self.folder)
+        except StoreError:
+            return (self.folder / META_NAME).exists()
+        return earlier.frames > 0 or earlier.status == "complete"
 
     def _started(self, fresh: StoreMeta) -> StoreMeta:
         if self._has_tokens():
@@ -263,6 +271,7 @@ class TokenWriter:
         self._on_disk = meta
 
     def _failed(self, name: str, error: OSError) -> StoreError:
+        self._broken = True
         frames, shards = self._on_disk.frames, len(self._on_disk.shards)
         safe = f"frames 0..{frames - 1} are safe in {shards} shards" if shards else "no frame was written"
         return StoreError(
