@@ -46,44 +46,40 @@ class FrameMaker:
             pts: presentation time, seconds.
             orientation: how to turn it; None reads the picture's display matrix.
         """
-        if orientation is None:
-            # One matrix serves a whole file; reading it from each picture costs more than it tells.
-            if self._orientation is None:
-                self._orientation = orientation_of_picture(picture)
-            orientation = self._orientation
-        motion = _motion_vectors(picture) if self._motion else None
+        # One matrix serves a whole file; looking for it in each picture costs more than it tells.
+        turn = orientation or self._orientation
+        motion = None
+        if turn is None or self._motion:
+            found, motion = _take_side_data(picture)
+            turn = turn or found
+        self._orientation = turn
         stored: NDArray[Any] = self._scaler.reformat(picture, format=self._format).to_ndarray()
-        pixels = orientation.turn(stored.reshape(picture.height, picture.width, self._channels))
+        pixels = turn.turn(stored.reshape(picture.height, picture.width, self._channels))
         if motion is not None:
-            motion = orientation.turn_motion(motion, (picture.width, picture.height))
+            motion = turn.turn_motion(motion, (picture.width, picture.height)) if self._motion else None
         return Frame(pixels, pts=pts, kind=_KINDS.get(int(picture.pict_type)), motion=motion)
 
 
-def orientation_of_picture(picture: Any) -> Orientation:
-    """The turn that a picture's display matrix asks for; upright without one."""
-    found = UPRIGHT
+def _take_side_data(picture: Any) -> tuple[Orientation, MotionVectors | None]:
+    """The turn that a picture asks for, and copies of its motion vectors (an I picture has none).
+
+    The picture's side data is gone afterwards.
+    """
+    orientation, motion = UPRIGHT, None
     for item in picture.side_data:
         if item.type.name == "DISPLAYMATRIX":
-            found = orientation_of_matrix(np.frombuffer(bytes(item), np.int32))
-    _drop_side_data(picture)
-    return found
-
-
-def _motion_vectors(picture: Any) -> MotionVectors | None:
-    """Copies of a picture's motion vectors; None when it has none (an I picture has none)."""
-    found = None
-    for item in picture.side_data:
-        if item.type.name == "MOTION_VECTORS":
+            orientation = orientation_of_matrix(np.frombuffer(bytes(item), np.int32))
+        elif item.type.name == "MOTION_VECTORS":
             table = item.to_ndarray()
             scale = np.maximum(table["motion_scale"], 1).astype(np.float32)
-            found = MotionVectors(
+            motion = MotionVectors(
                 block=np.stack([table[n].astype(np.float32) for n in ("dst_x", "dst_y", "w", "h")], axis=1),
                 motion=np.stack([table["motion_x"] / scale, table["motion_y"] / scale], axis=1).astype(np.float32),
                 source=table["source"].astype(np.int32),
             )
             del table
     _drop_side_data(picture)
-    return found
+    return orientation, motion
 
 
 _EMPTY_PICTURE = VideoFrame()

@@ -19,7 +19,7 @@ from av.video.frame import VideoFrame
 from texvlm.errors import SourceError
 from texvlm.frames import Frame
 from texvlm.sources.base import ACCEPTED, Source, SourceInfo, SourceKind, describe_info
-from texvlm.sources.decoded import EXPORT_MOTION, MOTION_CODECS, FrameMaker, orientation_of_picture
+from texvlm.sources.decoded import EXPORT_MOTION, MOTION_CODECS, FrameMaker
 
 _log = logging.getLogger("texvlm")
 
@@ -146,8 +146,9 @@ class VideoSource(Source):
         first = next(self._pictures, None)
         if first is None:
             raise SourceError(f"{decoder.name}: no frame can be decoded ({_contents(decoder.container)})")
-        size = orientation_of_picture(first).turn_size((first.width, first.height))
-        self._frames = self._read(first)
+        frame = self._maker.make(first, pts=self._time_of(first))
+        self._frames = self._read(frame)
+        size = frame.size
         self._info = _info(decoder, size, every=every, kind=kind)
 
     @property
@@ -182,18 +183,15 @@ class VideoSource(Source):
         self._pictures.close()
         self._decoder.close()
 
-    def _read(self, first: VideoFrame) -> Generator[Frame, None, None]:
-        picture: VideoFrame | None = first
-        while picture is not None:
+    def _read(self, first: Frame) -> Generator[Frame, None, None]:
+        self._decoded = self._delivered = 1
+        yield first
+        for picture in self._pictures:
             pts = self._time_of(picture)
-            if self._decoded % self._every == 0:
-                frame = self._maker.make(picture, pts=pts)
+            self._decoded += 1
+            if (self._decoded - 1) % self._every == 0:
                 self._delivered += 1
-                self._decoded += 1
-                yield frame
-            else:
-                self._decoded += 1
-            picture = next(self._pictures, None)
+                yield self._maker.make(picture, pts=pts)
         self._compare_with_stated_end()
 
     def _time_of(self, picture: VideoFrame) -> float | None:
