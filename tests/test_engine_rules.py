@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -162,3 +164,25 @@ def test_reports_are_plain_data(backend, rng):
     assert said["counters"]["tokens_sampled"] == 64
     assert "TokenBatch(pixels=(1, 64, 3, 16, 16)" in repr(engine.tokens())
     engine.close()
+
+
+def test_a_forked_child_is_refused_and_its_parent_goes_on():
+    code = """
+import os, warnings
+import numpy as np
+from texvlm import ClosedError, Engine
+
+warnings.simplefilter("ignore")  # newer Pythons warn about the fork itself
+engine = Engine((64, 48), backend="cpu", tokens=4)
+child = os.fork()
+if child == 0:
+    try:
+        engine.submit(np.zeros((48, 64, 3), np.uint8))
+    except ClosedError as refusal:
+        engine.close()
+        os._exit(7 if "opened before a fork" in str(refusal) else 8)
+    os._exit(9)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+assert engine.submit(np.zeros((48, 64, 3), np.uint8)).tiles.all()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -70,7 +70,7 @@ class FrameStore:
     Attributes:
         clock: submits so far that changed something.
         changed_at: clock of each source's last change, int64, (sources,).
-        versions: clock of each tile's last change, uint32, (layers, rows, columns).
+        versions: clock of each tile's last change, int64, (layers, rows, columns).
     """
 
     def __init__(self, backend: Backend, sources: int, wish: Wish, threshold: float) -> None:
@@ -81,7 +81,7 @@ class FrameStore:
         self._texture: Texture | None = None
         self.clock = 0
         self.changed_at = np.zeros(sources, np.int64)
-        self.versions: NDArray[np.uint32] = np.zeros((sources, 0, 0), np.uint32)
+        self.versions: NDArray[np.int64] = np.zeros((sources, 0, 0), np.int64)
 
     @property
     def spec(self) -> TextureSpec | None:
@@ -150,7 +150,7 @@ class FrameStore:
             raise ValueError(f"spec has {spec.layers} layers for {self._sources} sources; give each source one")
         self._texture = self._backend.create_texture(spec)
         columns, rows = tile_grid(spec.size)
-        old, self.versions = self.versions, np.zeros((spec.layers, rows, columns), np.uint32)
+        old, self.versions = self.versions, np.zeros((spec.layers, rows, columns), np.int64)
         self.versions[: len(old), : old.shape[1], : old.shape[2]] = old
         return self._texture
 

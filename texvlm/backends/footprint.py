@@ -22,7 +22,7 @@ from texvlm.regions import TILE
 
 def stale_rows(
     table: Table,
-    versions: NDArray[np.uint32],
+    versions: NDArray[np.int64],
     seen: int,
     *,
     frame_sizes: NDArray[np.int32],
@@ -67,7 +67,7 @@ def _mark_stale(places, names, versions, seen, frame_sizes, patch, last_level, s
         base_level, fraction = split_lod(side, patch, last_level)
         width = frame_sizes[layer, 0]
         height = frame_sizes[layer, 1]
-        newest = np.uint32(0)
+        newest = np.int64(0)
         for level in range(base_level, base_level + (2 if fraction > 0 else 1)):
             columns = (width + (1 << level) - 1) >> level
             lines = (height + (1 << level) - 1) >> level
