@@ -26,7 +26,6 @@ from typing import Any
 
 from texvlm.layouts.base import Focus, Layout
 from texvlm.layouts.crops import GlobalAndCrops, split_budget
-from texvlm.layouts.uniform import UniformGrid
 from texvlm.layouts.logpolar import LogPolar, split_count
 from texvlm.layouts.quadtree import Quadtree
 from texvlm.layouts.rings import RING_PRESETS, Rings
@@ -40,6 +39,7 @@ from texvlm.layouts.table import (
     make_table,
     pad_table,
 )
+from texvlm.layouts.uniform import UniformGrid
 
 __all__ = [
     "DEFAULT_TOKENS",
@@ -79,10 +79,10 @@ def make_layout(
 
     Args:
         name: one of LAYOUTS.
-        tokens: rows of every table; None for the layout's own default (the frame's count for a grid
+        tokens: rows of every table; None for the layout's own default (the frame's count for uniform
             at native resolution).
         patch: output pixels along one token side.
-        fov_deg: field of view across the longer side, degrees; grid, rings and crops do not depend on it.
+        fov_deg: field of view across the longer side, degrees; uniform, rings and crops do not depend on it.
         e2_deg: eccentricity at which tokens are twice as wide, degrees; as `fov_deg`.
         **options: other attributes of the layout's class, such as `fixations` or `max_side`.
 

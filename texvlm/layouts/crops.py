@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texvlm.layouts.base import Focus, check_count, refuse_score, require_fixations
-from texvlm.layouts.uniform import grid_rows, side_for_count
 from texvlm.layouts.table import Table, make_table, pad_table
+from texvlm.layouts.uniform import grid_rows, side_for_count
 from texvlm.pyramid import check_frame_size
 
 
