@@ -60,32 +60,39 @@ void split_lod(float side, out int level, out float weight) {
     weight = side == whole ? 0.0 : log2(side / whole);
 }
 
-vec4 bilinear(TokenRecord token, ivec2 pixel, int level, ivec2 frame_size) {
-    ivec2 last = max((frame_size + (1 << level) - 1) >> level, 1) - 1;
+// One token on one level: what all its pixels share.
+struct Grid {
+    int level;
+    ivec2 last;   // the frame's last texel of this level
+    vec2 whole;   // the token's centre, texels of this level: whole part ...
+    vec2 part;    // ... and fraction, kept apart so that it keeps its bits anywhere in the frame
+    float step;   // half the texels from one pixel to the next
+};
+
+Grid grid_of(TokenRecord token, ivec2 frame_size, int level) {
+    Grid grid;
+    grid.level = level;
+    grid.last = max((frame_size + (1 << level) - 1) >> level, 1) - 1;
     float scale = ldexp(1.0, -level);
-    // The whole texels of the centre are kept apart: the fraction keeps its bits anywhere in the frame.
     vec2 centre = vec2(token.x, token.y) * scale;
-    vec2 whole = floor(centre);
-    vec2 place = (centre - whole) + vec2(2 * pixel + 1 - PATCH) * (token.side * scale / float(2 * PATCH)) - 0.5;
-    vec2 weight = place - floor(place);
-    ivec2 low = ivec2(whole + floor(place));
-    ivec2 a = clamp(low, ivec2(0), last), b = clamp(low + 1, ivec2(0), last);
-    vec4 top = mix(texelFetch(texels, ivec3(a.x, a.y, token.layer), level),
-                   texelFetch(texels, ivec3(b.x, a.y, token.layer), level), weight.x);
-    vec4 bottom = mix(texelFetch(texels, ivec3(a.x, b.y, token.layer), level),
-                      texelFetch(texels, ivec3(b.x, b.y, token.layer), level), weight.x);
-    return mix(top, bottom, weight.y);
+    grid.whole = floor(centre);
+    grid.part = centre - grid.whole;
+    grid.step = token.side * scale / float(2 * PATCH);
+    return grid;
 }
 
-vec4 value_at(TokenRecord token, uint index, int level, float weight) {
+vec4 bilinear(Grid grid, uint index, int layer) {
     ivec2 pixel = ivec2(index % uint(PATCH), index / uint(PATCH));
-    ivec2 frame_size = frame_sizes[token.layer];
-    vec4 value = bilinear(token, pixel, level, frame_size);
-    // a loop of one round instead of `if`: software drivers run both sides of a branch
-    for (int next = level + 1; next <= level + int(weight > 0.0); next++) {
-        value = mix(value, bilinear(token, pixel, next, frame_size), weight);
-    }
-    return (value - mean) * inverse_std;
+    vec2 place = grid.part + vec2(2 * pixel + 1 - PATCH) * grid.step - 0.5;
+    vec2 low = floor(place);
+    vec2 weight = place - low;
+    ivec2 corner = ivec2(grid.whole + low);
+    ivec2 a = clamp(corner, ivec2(0), grid.last), b = clamp(corner + 1, ivec2(0), grid.last);
+    vec4 top = mix(texelFetch(texels, ivec3(a.x, a.y, layer), grid.level),
+                   texelFetch(texels, ivec3(b.x, a.y, layer), grid.level), weight.x);
+    vec4 bottom = mix(texelFetch(texels, ivec3(a.x, b.y, layer), grid.level),
+                      texelFetch(texels, ivec3(b.x, b.y, layer), grid.level), weight.x);
+    return mix(top, bottom, weight.y);
 }
 
 // Nearest 16-bit float, ties to even, as a 32-bit one: packHalf2x16 may cut instead of rounding.
@@ -115,26 +122,32 @@ void main() {
     TokenRecord token = tokens[row];
     uint plane = uint(row - first_row) * TEXVLM_CHANNELS;
     bool padding = token.layer == TEXVLM_PADDING_LAYER;
-    int level = 0;
-    float weight = 0.0;
-    if (padding) {
-        token.layer = 0;
-    } else {
-        split_lod(token.side, level, weight);
+    if (padding) token = TokenRecord(0.0, 0.0, 1.0, 0, 0, 0.0);
+    int level;
+    float weight;
+    split_lod(token.side, level, weight);
+    ivec2 frame_size = frame_sizes[token.layer];
+    Grid grid = grid_of(token, frame_size, level);
+    vec4 values[TEXVLM_UNIT];
+    for (uint pixel = 0u; pixel < TEXVLM_UNIT; pixel++) {
+        values[pixel] = bilinear(grid, unit * TEXVLM_UNIT + pixel, token.layer);
+    }
+    // a loop of one round or none instead of `if`: software drivers run both sides of a branch
+    for (int next = level + 1; next <= level + int(weight > 0.0); next++) {
+        grid = grid_of(token, frame_size, next);
+        for (uint pixel = 0u; pixel < TEXVLM_UNIT; pixel++) {
+            values[pixel] = mix(values[pixel], bilinear(grid, unit * TEXVLM_UNIT + pixel, token.layer), weight);
+        }
     }
 #if TEXVLM_UNIT == 4
-    mat4 values;  // values[pixel][channel]
-    for (uint pixel = 0u; pixel < 4u; pixel++) {
-        values[pixel] = value_at(token, unit * 4u + pixel, level, weight);
-    }
-    values = transpose(values);
+    mat4 channels = transpose(mat4(values[0], values[1], values[2], values[3]));
     for (uint channel = 0u; channel < TEXVLM_CHANNELS; channel++) {
-        vec4 value = padding ? vec4(0) : values[channel];
+        vec4 value = padding ? vec4(0) : (channels[channel] - mean[channel]) * inverse_std[channel];
         pixels[out_start + (plane + channel) * (PLANE / 4u) + unit] = encoded(value);
     }
 #else
     // An odd patch: words hold pixels of several rows of the table, so single elements are written.
-    vec4 value = padding ? vec4(0) : value_at(token, unit, level, weight);
+    vec4 value = padding ? vec4(0) : (values[0] - mean) * inverse_std;
     for (uint channel = 0u; channel < TEXVLM_CHANNELS; channel++) {
         uint element = out_start + (plane + channel) * PLANE + unit;
 #if TEXVLM_OUT_BITS == 32

@@ -11,6 +11,7 @@ import ctypes
 import threading
 import weakref
 from bisect import bisect_right, insort
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +27,7 @@ from texvlm.backends._gl_api import (
     MAP_PERSISTENT,
     MAP_READ,
     MAP_WRITE,
+    SHADER_STORAGE_BUFFER,
     SYNC_FLUSH_COMMANDS,
     SYNC_GPU_COMMANDS_COMPLETE,
     TIMEOUT_EXPIRED,
@@ -61,6 +63,14 @@ class MappedBuffer:
     def size(self) -> int:
         """Bytes."""
         return int(self.memory.size)
+
+    def write(self, start: int, data: NDArray[Any]) -> None:
+        """Copy an array's bytes to byte `start`."""
+        self.memory[start : start + data.nbytes] = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
+
+    def bind(self, context: GlContext, index: int, start: int, size: int) -> None:
+        """Let shaders see part of it as storage buffer `index`; `start` is a multiple of the driver's alignment."""
+        context.gl.glBindBufferRange(SHADER_STORAGE_BUFFER, index, self.name, start, size)
 
 
 def create_buffer(context: GlContext, size: int) -> MappedBuffer:
@@ -156,16 +166,13 @@ class Results:
 
     def __init__(self, context: GlContext) -> None:
         self._context = context
-        self._lock = threading.RLock()  # a finalizer may run while this thread holds it
+        self._lock = threading.Lock()
         self._free: list[MappedBuffer] = []
-        self._addresses: list[int] = []  # of the buffers that tensors look at, ascending
         self._lent: dict[int, MappedBuffer] = {}
+        self._addresses: list[int] = []  # of `_lent`, ascending
+        # What finalizers bring back; they may run in the middle of anything, so they touch nothing else.
+        self._returned: deque[MappedBuffer] = deque()
         self._closed = False
-
-    @property
-    def lent(self) -> int:
-        """Buffers that tensors look at."""
-        return len(self._lent)
 
     def tensor(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
         """A host tensor whose memory `sample` can write. TypeError for element types that tokens cannot have."""
@@ -193,36 +200,41 @@ class Results:
         return (buffer, start) if start + tensor.nbytes <= buffer.size else None
 
     def close(self) -> None:
-        """Delete unused buffers now and the others when their tensors are gone. Where the context is current."""
+        """Delete unused buffers now, and the others when their tensors are gone. Where the context is current."""
+        self._closed = True
         with self._lock:
-            self._closed = True
+            self._collect()
             free, self._free = self._free, []
         for buffer in free:
             delete_buffer(self._context, buffer)
 
     def _take(self, size: int) -> MappedBuffer:
         with self._lock:
-            found = next((buffer for buffer in self._free if buffer.size == size), None)
-            if found is not None:
-                self._free.remove(found)
-        buffer = found or self._context.run(partial(create_buffer, self._context, size))
+            self._collect()
+            index = next((i for i, buffer in enumerate(self._free) if buffer.size == size), None)
+            buffer = None if index is None else self._free.pop(index)
+        if buffer is None:
+            buffer = self._context.run(partial(create_buffer, self._context, size))
         with self._lock:
             insort(self._addresses, buffer.address)
             self._lent[buffer.address] = buffer
         return buffer
 
-    def _give_back(self, buffer: MappedBuffer) -> None:
-        """Runs when the last tensor over a buffer is gone, on whatever thread that happens."""
-        with self._lock:
-            self._addresses.remove(buffer.address)
+    def _collect(self) -> None:
+        """Make what came back available again; the oldest go when there is too much. Under the lock."""
+        while self._returned:
+            buffer = self._returned.popleft()
             del self._lent[buffer.address]
-            surplus = [buffer] if self._closed else []
-            if not self._closed:
-                self._free.append(buffer)
-                while sum(unused.size for unused in self._free) > FREE_BYTES:
-                    surplus.append(self._free.pop(0))
-        for unused in surplus:
-            self._context.retire(partial(delete_buffer, self._context, unused))
+            self._addresses.remove(buffer.address)
+            self._free.append(buffer)
+        while sum(buffer.size for buffer in self._free) > FREE_BYTES:
+            self._context.retire(partial(delete_buffer, self._context, self._free.pop(0)))
+
+    def _give_back(self, buffer: MappedBuffer) -> None:
+        """Finalizer: the last tensor over a buffer is gone, on whatever thread and in the middle of whatever."""
+        self._returned.append(buffer)
+        if self._closed:
+            self._context.retire(self.close)
 
 
 def _rounded(size: int) -> int:

@@ -52,6 +52,10 @@ class GlInfo:
         """It renders on the CPU."""
         return any(word in self.renderer.lower() for word in _SOFTWARE_RENDERERS)
 
+    def aligned(self, start: int) -> int:
+        """The next byte at which a storage-buffer binding may start."""
+        return -(-start // self.block_alignment) * self.block_alignment
+
 
 class GlContext(Protocol):
     """A context, and the way to run calls on it."""
@@ -59,6 +63,10 @@ class GlContext(Protocol):
     gl: GlApi
     info: GlInfo
     live: Counter[str]  # objects of ours that exist: "texture", "buffer", "program"
+
+    @property
+    def alive(self) -> bool:
+        """False in a forked child."""
 
     def run(self, work: Callable[[], T]) -> T:
         """Result of `work`, called where the context is current. ClosedError in a forked child."""
@@ -85,8 +93,8 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _refuse_forked(generation: int) -> None:
-    if generation != _generation:
+def _refuse_forked(alive: bool) -> None:
+    if not alive:
         raise ClosedError(
             "this OpenGL context belongs to the parent of this forked process; open the engine in the child, "
             "in workers started with the 'spawn' method"
@@ -121,6 +129,10 @@ class _Call:
 class HeadlessContext:
     """An OpenGL context without a window, current on its own thread. Use `headless_context` to get one."""
 
+    gl: GlApi
+    info: GlInfo
+    live: Counter[str]
+
     def __init__(self, device: EglDevice) -> None:
         """Start the thread and make the context.
 
@@ -139,13 +151,14 @@ class HeadlessContext:
             self.stop()
             raise
 
-    gl: GlApi
-    info: GlInfo
-    live: Counter[str]
+    @property
+    def alive(self) -> bool:
+        """See GlContext."""
+        return self._generation == _generation
 
     def run(self, work: Callable[[], T]) -> T:
         """See GlContext."""
-        _refuse_forked(self._generation)
+        _refuse_forked(self.alive)
         if threading.current_thread() is self._thread:
             return work()
         done = threading.Lock()
@@ -163,7 +176,7 @@ class HeadlessContext:
 
     def retire(self, work: Callable[[], None]) -> None:
         """See GlContext."""
-        if self._generation == _generation:
+        if self.alive:
             self._calls.put(_Call(work, None))
 
     def stop(self) -> None:
@@ -253,9 +266,14 @@ class CurrentContext:
         self.gl = GlApi(address_of)
         self.info = read_info(self.gl)
 
+    @property
+    def alive(self) -> bool:
+        """See GlContext."""
+        return self._generation == _generation
+
     def run(self, work: Callable[[], T]) -> T:
         """See GlContext. DeviceCallError on another thread, or when another context is current."""
-        _refuse_forked(self._generation)
+        _refuse_forked(self.alive)
         here = threading.current_thread()
         if here is not self._thread:
             raise DeviceCallError(
@@ -275,7 +293,7 @@ class CurrentContext:
 
     def retire(self, work: Callable[[], None]) -> None:
         """See GlContext. It happens with the next call."""
-        if self._generation == _generation:
+        if self.alive:
             self._retired.append(work)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+from collections.abc import Callable
 from ctypes import byref, c_char_p, c_int
 from dataclasses import dataclass, field
 
@@ -106,7 +107,7 @@ def build(gl: GlApi, text: str, files: list[str]) -> int:
         KernelBuildError: with the compiler's log, places given as file:line.
     """
     shader = gl.glCreateShader(COMPUTE_SHADER)
-    program = 0
+    program: int = 0
     try:
         gl.glShaderSource(shader, 1, byref(c_char_p(text.encode())), None)
         gl.glCompileShader(shader)
@@ -138,14 +139,14 @@ def name_places(log: str, files: list[str]) -> str:
     return _LOG_PLACE.sub(named, log.strip())
 
 
-def _status(get: object, name: int, what: int) -> int:
+def _status(get: Callable[..., None], name: int, what: int) -> int:
     value = c_int()
-    get(name, what, byref(value))  # type: ignore[operator]
+    get(name, what, byref(value))
     return value.value
 
 
-def _log(get: object, get_log: object, name: int) -> str:
+def _log(get: Callable[..., None], get_log: Callable[..., None], name: int) -> str:
     length = max(1, _status(get, name, INFO_LOG_LENGTH))
     buffer = ctypes.create_string_buffer(length)
-    get_log(name, length, None, buffer)  # type: ignore[operator]
+    get_log(name, length, None, buffer)
     return buffer.value.decode(errors="replace") or "the driver gave no log"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,7 @@ class GlTexture:
         words: what mips are built from: a view as unsigned words for 8-bit texels, else `name`.
         mirror: level 0 as the host last wrote it, (layers, padded_height, padded_width, channels).
             Frames are compared with it, so that only dirty tiles cross the bus.
+        unsure: layers in which the mirror may be ahead of the device, because an upload failed.
     """
 
     spec: TextureSpec
@@ -80,6 +81,7 @@ class GlTexture:
     name: int
     words: int
     mirror: NDArray[Any]
+    unsure: set[int] = field(default_factory=set)
 
     def bind_level(self, context: GlContext, unit: int, level: int) -> None:
         """Make one level, all layers, writable through an image unit, as unsigned words."""

@@ -3,17 +3,15 @@
 OpenGL 4.5 with compute shaders, on a headless EGL context of our own or on the application's. Calls
 go through a small ctypes table (`_gl_api` says why not PyOpenGL or moderngl). Frames come from host
 memory: they are compared on the host with a mirror of level 0, so that only dirty tiles cross the
-bus; mips and tokens are made on the device. Tokens appear in buffers that host and device share,
-handed out as torch tensors.
-
-Dirty tiles take one of two ways up. Few rectangles: one glTextureSubImage3D each, from packed memory.
-Many scattered tiles: one dispatch of upload.comp for all of them (a call for each would cost about
-twice as much on llvmpipe).
+bus; mips and tokens are made on the device (`_gl_frames`, `_gl_tokens`, shaders/). Tokens appear in
+buffers that host and device share, handed out as torch tensors.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,37 +21,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from texvlm.backends import _gl_api as names
 from texvlm.backends._detect import copy_tiles, detect_tiles
 from texvlm.backends._egl import load_egl
-from texvlm.backends._gl_buffers import Fence, MappedBuffer, Results, Staging
+from texvlm.backends._gl_buffers import Results, Staging
 from texvlm.backends._gl_context import CurrentContext, GlContext, look_at, open_device
-from texvlm.backends._gl_pack import Pieces, find_rectangles, list_tiles, pack, split_pieces
-from texvlm.backends._gl_programs import Definitions, Program, Programs
+from texvlm.backends._gl_frames import FrameWriter
+from texvlm.backends._gl_programs import Programs
 from texvlm.backends._gl_texture import GlTexture, create_texture, delete_texture, read_texels
+from texvlm.backends._gl_tokens import TokenSampler
 from texvlm.backends.base import Backend, Counters, Normalisation, Texture
 from texvlm.backends.cpu import texels_inside
 from texvlm.errors import BackendUnavailable, ClosedError, DeviceCallError
 from texvlm.frames import Frame
 from texvlm.layouts.table import PADDING_LAYER, Table
-from texvlm.pyramid import COLUMN_LEVELS, TextureSpec, column_texels, level_size
-from texvlm.regions import TILE, TileMask
+from texvlm.pyramid import TextureSpec, column_texels, level_size
+from texvlm.regions import TileMask, tile_grid
 
 T = TypeVar("T")
-
-RECTANGLES = 64
-"""Up to this many rectangles, or an eighth of the dirty tiles if that is more, are uploaded one by one."""
-
-STAGING_BYTES = 16 << 20
-"""Most texels packed at once; a larger upload goes in several batches."""
-
-MAX_GROUPS = 65535
-"""Workgroups along one axis that every driver takes."""
-
-TILES_PER_GROUP = 4
-"""Of build_mips.comp: 64 threads a workgroup, which suits GPUs and makes no difference on llvmpipe."""
-
-_OUT_BITS = {torch.uint8: 8, torch.float16: 16, torch.float32: 32}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +112,8 @@ class GlBackend(Backend):
         self._programs = Programs(context)
         self._staging = Staging(context)
         self._results = Results(context)
+        self._writer = FrameWriter(context, self._programs, self._staging)
+        self._sampler = TokenSampler(context, self._programs, self._staging)
         self._textures: list[GlTexture] = []
         self._closed = False
         if context.info.software:
@@ -159,109 +145,38 @@ class GlBackend(Backend):
 
     def detect(self, texture: Texture, layer: int, frame: Frame, threshold: float) -> TileMask:
         """See Backend. On the host, against the mirror: nothing goes to the device."""
-        tiles = detect_tiles(self._handle(texture).mirror[layer], frame.pixels, threshold)
+        handle = self._handle(texture)
+        _check_frame(texture.spec, layer, frame)
+        tiles = detect_tiles(handle.mirror[layer], frame.pixels, threshold)
+        if layer in handle.unsure:
+            tiles[:] = True
         self.counters.tiles_compared += tiles.size
         return tiles
 
     def upload(self, texture: Texture, layer: int, tiles: TileMask, frame: Frame) -> None:
-        """See Backend."""
+        """See Backend. If it fails, `detect` calls every tile of the layer changed until all were uploaded."""
         handle = self._handle(texture)
-        dirty = int(np.count_nonzero(tiles))
-        if not dirty:
+        _check_frame(texture.spec, layer, frame)
+        _check_tiles(tiles, frame.size)
+        if not tiles.any():
             return
+        sure = layer not in handle.unsure or bool(tiles.all())
+        handle.unsure.add(layer)
         copy_tiles(handle.mirror[layer], frame.pixels, tiles)
-        batch = STAGING_BYTES // (TILE * TILE * handle.texel.texel_bytes)
-        rectangles = find_rectangles(tiles, max(RECTANGLES, dirty // 8))
-        if rectangles is not None:
-            work = [partial(self._upload_rectangles, handle, layer, p) for p in split_pieces(rectangles, batch)]
-        else:
-            pieces = split_pieces(list_tiles(tiles), min(batch, MAX_GROUPS))
-            work = [partial(self._upload_tiles, handle, layer, p) for p in pieces]
-        self._run(partial(_in_turn, work))
-        self.counters.tiles_dirty += dirty
+        self._run(partial(self._writer.upload, handle, layer, tiles))
+        if sure:
+            handle.unsure.discard(layer)
+        self.counters.tiles_dirty += int(np.count_nonzero(tiles))
         self.counters.bytes_uploaded += texels_inside(tiles, frame.size) * texture.spec.texel_bytes
 
     def build_mips(self, texture: Texture, layer: int, tiles: TileMask) -> None:
         """See Backend."""
         handle = self._handle(texture)
-        dirty = int(np.count_nonzero(tiles))
-        if not dirty:
+        _check_tiles(tiles, texture.spec.size, smaller=True)
+        if not tiles.any():
             return
-        tail = tail_places(tiles, texture.spec.levels - COLUMN_LEVELS - 1)
-        self._run(partial(self._build_mips, handle, layer, tiles, tail))
-        self.counters.texels_rebuilt += dirty * column_texels() + sum(map(len, tail))
-
-    def _upload_rectangles(self, handle: GlTexture, layer: int, pieces: Pieces) -> None:
-        gl = self._context.gl
-        block, _, starts = self._pack(handle, layer, pieces)
-        gl.glMemoryBarrier(names.TEXTURE_UPDATE_BARRIER)
-        gl.glBindBuffer(names.PIXEL_UNPACK_BUFFER, block.name)
-        for (x, y, width, height), start in zip((pieces * TILE).tolist(), starts.tolist(), strict=True):
-            gl.glTextureSubImage3D(handle.name, 0, x, y, layer, width, height, 1, *handle.texel.transfer, start)
-        gl.glBindBuffer(names.PIXEL_UNPACK_BUFFER, 0)
-        self._staging.done()
-        gl.check("upload: glTextureSubImage3D")
-
-    def _upload_tiles(self, handle: GlTexture, layer: int, pieces: Pieces) -> None:
-        gl = self._context.gl
-        block, packed_bytes, _ = self._pack(handle, layer, pieces, listed=True)
-        program = self._programs.use("upload.comp", handle.texel.definitions)
-        gl.glProgramUniform1i(program.name, program.location("layer"), layer)
-        handle.bind_level(self._context, 0, 0)
-        list_start = self._aligned(packed_bytes)
-        self._bind(0, block, list_start, len(pieces) * 8)
-        self._bind(1, block, 0, packed_bytes)
-        gl.glDispatchCompute(len(pieces), 1, 1)
-        self._staging.done()
-        gl.check("upload: glDispatchCompute")
-
-    def _pack(
-        self, handle: GlTexture, layer: int, pieces: Pieces, *, listed: bool = False
-    ) -> tuple[MappedBuffer, int, NDArray[np.int64]]:
-        """Rectangles of the mirror in staging memory, and behind them, aligned, their places if `listed`."""
-        tiles = int(pieces[:, 2:].prod(axis=1, dtype=np.int64).sum())
-        packed_bytes = tiles * TILE * TILE * handle.texel.texel_bytes
-        list_start = self._aligned(packed_bytes)
-        block = self._staging.take(list_start + len(pieces) * 8)
-        starts = pack(handle.mirror[layer], pieces, block.memory[:packed_bytes])
-        if listed:
-            _write(block, list_start, pieces[:, :2])
-        return block, packed_bytes, starts
-
-    def _build_mips(self, handle: GlTexture, layer: int, tiles: TileMask, tail: list[NDArray[np.int32]]) -> None:
-        gl = self._context.gl
-        places = list_tiles(tiles)[:, :2]
-        lists = [places, *tail]
-        firsts = np.cumsum([0] + [len(part) for part in lists])
-        block = self._staging.take(int(firsts[-1]) * 8)
-        _write(block, 0, np.concatenate(lists))
-        gl.glMemoryBarrier(names.TEXTURE_FETCH_BARRIER | names.SHADER_IMAGE_ACCESS_BARRIER)
-        gl.glBindTextureUnit(0, handle.words)
-        definitions = handle.texel.definitions
-        program = self._programs.use("build_mips.comp", (*definitions, ("TEXVLM_TILES", TILES_PER_GROUP)))
-        for level in range(1, COLUMN_LEVELS + 1):
-            handle.bind_level(self._context, level, level)
-        gl.glProgramUniform1i(program.name, program.location("layer"), layer)
-        most = MAX_GROUPS * TILES_PER_GROUP // 32 * 32  # so that parts of the list start aligned
-        for start in range(0, len(places), most):
-            count = min(most, len(places) - start)
-            self._bind(0, block, start * 8, count * 8)
-            gl.glProgramUniform1ui(program.name, program.location("count"), count)
-            gl.glDispatchCompute(-(-count // TILES_PER_GROUP), 1, 1)
-        if tail:
-            gl.glMemoryBarrier(names.TEXTURE_FETCH_BARRIER | names.SHADER_IMAGE_ACCESS_BARRIER)
-            program = self._programs.use("build_tail.comp", definitions)
-            gl.glProgramUniform1i(program.name, program.location("layer"), layer)
-            gl.glProgramUniform2i(program.name, program.location("last"), tiles.shape[1] - 1, tiles.shape[0] - 1)
-            self._bind(0, block, 0, int(firsts[-1]) * 8)
-            for steps, part in enumerate(tail, start=1):
-                handle.bind_level(self._context, 0, COLUMN_LEVELS + steps)
-                gl.glProgramUniform1ui(program.name, program.location("first"), int(firsts[steps]))
-                gl.glProgramUniform1ui(program.name, program.location("count"), len(part))
-                gl.glProgramUniform1i(program.name, program.location("steps"), steps)
-                gl.glDispatchCompute(-(-len(part) // 64), 1, 1)
-        self._staging.done()
-        gl.check("build_mips: glDispatchCompute")
+        written = self._run(partial(self._writer.build_mips, handle, layer, tiles))
+        self.counters.texels_rebuilt += int(np.count_nonzero(tiles)) * column_texels() + written
 
     # ------------------------------------------------------------------ tokens out
 
@@ -295,61 +210,9 @@ class GlBackend(Backend):
         found = self._results.find(out)
         if found is None:
             raise ValueError("out is not memory that this backend gave; get it from empty()")
-        work = partial(self._sample, handle, table, rows, texture.frame_sizes, out, found, normalisation)
-        self._run(work)
+        sample = self._sampler.sample
+        self._run(partial(sample, handle, texture.frame_sizes, table, rows, normalisation, out, *found))
         self.counters.tokens_sampled += int(np.count_nonzero(layers[rows] != PADDING_LAYER))
-
-    def _sample(
-        self,
-        handle: GlTexture,
-        table: Table,
-        rows: NDArray[np.int32],
-        frame_sizes: NDArray[np.int32],
-        out: torch.Tensor,
-        found: tuple[MappedBuffer, int],
-        normalisation: Normalisation,
-    ) -> None:
-        gl, info = self._context.gl, self._context.info
-        patch, bits = int(out.shape[-1]), _OUT_BITS[out.dtype]
-        unit = 4 if patch % 2 == 0 else 1
-        program = self._programs.use("sample.comp", _sample_definitions(patch, handle.spec.channels, bits, unit))
-        gl.glProgramUniform1i(program.name, program.location("last_level"), handle.spec.levels - 1)
-        _set_vector(self._context, program, "mean", normalisation.mean, 0.0)
-        _set_vector(self._context, program, "inverse_std", tuple(1 / s for s in normalisation.std), 1.0)
-        gl.glMemoryBarrier(names.TEXTURE_FETCH_BARRIER)
-        gl.glBindTextureUnit(0, handle.name)
-        size_start = self._aligned(table.nbytes)
-        row_start = self._aligned(size_start + frame_sizes.nbytes)
-        block = self._staging.take(row_start + rows.nbytes + info.block_alignment)
-        _write(block, 0, table)
-        _write(block, size_start, frame_sizes)
-        _write(block, row_start, rows)
-        self._bind(0, block, 0, table.nbytes)
-        self._bind(1, block, size_start, frame_sizes.nbytes)
-        self._bind(2, block, row_start, rows.nbytes)
-        buffer, start = found
-        row_bytes = out.nbytes // len(table)
-        # a driver limits the bytes that one shader may see, and workgroups along an axis
-        batch = min(MAX_GROUPS, (info.max_block_bytes - info.block_alignment) // row_bytes)
-        groups = -(-patch * patch // (64 * unit))
-        first_row_at = program.location("first_row")
-        for first in range(0, len(table), batch):
-            low, high = (int(i) for i in np.searchsorted(rows, (first, first + batch)))
-            if low == high:
-                continue
-            begin = start + first * row_bytes
-            window = begin // info.block_alignment * info.block_alignment
-            size = min(batch, len(table) - first) * row_bytes + begin - window
-            self._bind(3, buffer, window, min(-(-size // 4) * 4, buffer.size - window))
-            gl.glProgramUniform1i(program.name, first_row_at, first)
-            gl.glProgramUniform1ui(program.name, program.location("out_start"), (begin - window) * 8 // (bits * unit))
-            gl.glProgramUniform1i(program.name, program.location("rows_start"), low)
-            gl.glDispatchCompute(groups, high - low, 1)
-        gl.glMemoryBarrier(names.CLIENT_MAPPED_BUFFER_BARRIER)
-        self._staging.done()
-        fence = Fence(self._context)
-        gl.check("sample: glDispatchCompute")
-        fence.wait()
 
     # ------------------------------------------------------------------ the rest
 
@@ -370,7 +233,12 @@ class GlBackend(Backend):
         if self._closed:
             return
         self._closed = True
-        self._context.run(self._free_all)
+        if self._context.alive:  # in a forked child there is nothing that could be freed
+            self._context.run(self._free_all)
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True) and not sys.is_finalizing():
+            warnings.warn("a gl backend was not closed; its textures stay on the device", ResourceWarning, stacklevel=2)
 
     def _free_all(self) -> None:
         for handle in self._textures:
@@ -396,47 +264,24 @@ class GlBackend(Backend):
             raise ClosedError("this texture was destroyed")
         return texture.handle
 
-    def _aligned(self, start: int) -> int:
-        """The next byte at which a storage binding may start."""
-        return -(-start // self._context.info.block_alignment) * self._context.info.block_alignment
 
-    def _bind(self, index: int, buffer: MappedBuffer, start: int, size: int) -> None:
-        self._context.gl.glBindBufferRange(names.SHADER_STORAGE_BUFFER, index, buffer.name, start, size)
-
-
-def tail_places(tiles: TileMask, levels: int) -> list[NDArray[np.int32]]:
-    """Texels (x, y) above masked tiles at each of `levels` levels beyond level 4, each of shape (n, 2)."""
-    places = []
-    for _ in range(levels):
-        rows, columns = -(-tiles.shape[0] // 2), -(-tiles.shape[1] // 2)
-        padded = np.zeros((rows * 2, columns * 2), np.bool_)
-        padded[: tiles.shape[0], : tiles.shape[1]] = tiles
-        tiles = padded[0::2, 0::2] | padded[0::2, 1::2] | padded[1::2, 0::2] | padded[1::2, 1::2]
-        places.append(list_tiles(tiles)[:, :2])
-    return places
+def _check_frame(spec: TextureSpec, layer: int, frame: Frame) -> None:
+    """ValueError unless the frame fits the texture: kernels and the driver trust its shape."""
+    width, height = frame.size
+    if width > spec.size[0] or height > spec.size[1]:
+        raise ValueError(f"frame of {width} x {height}; this texture takes up to {spec.size[0]} x {spec.size[1]}")
+    if frame.channels != spec.channels or frame.pixels.dtype != spec.dtype:
+        raise ValueError(
+            f"frame of {frame.channels} channels of {frame.pixels.dtype}; "
+            f"this texture takes {spec.channels} of {spec.dtype}"
+        )
+    if not 0 <= layer < spec.layers:
+        raise ValueError(f"layer {layer} is outside the texture array (0..{spec.layers - 1})")
 
 
-def _in_turn(work: Sequence[Callable[[], None]]) -> None:
-    for part in work:
-        part()
-
-
-def _write(block: MappedBuffer, start: int, data: NDArray[np.generic]) -> None:
-    """Copy an array's bytes into mapped memory."""
-    block.memory[start : start + data.nbytes] = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
-
-
-def _sample_definitions(patch: int, channels: int, bits: int, unit: int) -> Definitions:
-    return (
-        ("TEXVLM_PATCH", patch),
-        ("TEXVLM_CHANNELS", f"{channels}u"),
-        ("TEXVLM_OUT_BITS", bits),
-        ("TEXVLM_UNIT", unit),
-        ("TEXVLM_PADDING_LAYER", f"({PADDING_LAYER})"),
-    )
-
-
-def _set_vector(context: GlContext, program: Program, uniform: str, values: Sequence[float], rest: float) -> None:
-    """A vec4 uniform from one value for each channel."""
-    x, y, z, w = (*values, rest, rest, rest)[:4]
-    context.gl.glProgramUniform4f(program.name, program.location(uniform), x, y, z, w)
+def _check_tiles(tiles: TileMask, size: tuple[int, int], *, smaller: bool = False) -> None:
+    """ValueError unless the mask has the shape of a frame's tiles, or, with `smaller`, of some frame's that fits."""
+    columns, rows = tile_grid(size)
+    fits = tiles.ndim == 2 and tiles.shape[0] <= rows and tiles.shape[1] <= columns
+    if not fits or (not smaller and tiles.shape != (rows, columns)):
+        raise ValueError(f"tile mask of shape {tiles.shape}; a frame of {size[0]} x {size[1]} has {(rows, columns)}")
