@@ -1,0 +1,89 @@
+"""Where a benchmark ran: processor, memory, versions, and the commit of the source tree."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+from pydantic import BaseModel
+
+import texvlm
+
+PACKAGES = ("numpy", "torch", "numba", "opencv-python-headless", "opencv-python", "av", "PyOpenGL")
+
+
+class Machine(BaseModel):
+    """Facts that a number depends on."""
+
+    cpu: str
+    cores: int
+    ram_gib: float
+    os: str
+    python: str
+    packages: dict[str, str]
+    gl: str | None = None
+    gpu: str | None = None
+
+
+def probe_machine() -> Machine:
+    """This machine, without device probes; `gl` and `gpu` are filled in by whoever opened a device."""
+    return Machine(
+        cpu=_cpu_name(),
+        cores=_cores(),
+        ram_gib=round(_ram_bytes() / 2**30, 1),
+        os=f"{platform.system()} {platform.release()} {platform.machine()}",
+        python=platform.python_version(),
+        packages={name: version for name in PACKAGES if (version := _version(name))},
+    )
+
+
+def source_commit() -> str:
+    """`git describe` of the tree this package runs from, or its version where that is no checkout."""
+    root = Path(texvlm.__file__).resolve().parents[1]
+    if (root / ".git").exists():
+        command = ["git", "-C", str(root), "describe", "--always", "--tags", "--dirty"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return done.stdout.strip()
+    return f"texvlm {_version('texvlm') or 'unknown version'}"
+
+
+def rss_bytes() -> int:
+    """Resident memory of this process, bytes; its peak where the system tells no more (not Linux)."""
+    try:
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    except OSError:
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if platform.system() == "Darwin" else peak * 1024
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu_name() -> str:
+    """The processor's marketing name where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _ram_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
