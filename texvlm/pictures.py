@@ -32,8 +32,8 @@ LOD_COLOURS = (
     (245, 90, 95),
     (212, 72, 148),
     (160, 78, 196),
-    (108, 96, 222),
-    (70, 122, 214),
+    (112, 84, 216),
+    (58, 98, 200),
 )
 """Colour of each whole LOD, fine to coarse: lightness falls steadily, hue runs yellow, red, violet, blue."""
 
@@ -194,6 +194,12 @@ def cell_size(frame_size: tuple[int, int], *, box: tuple[int, int] = PANEL_BOX) 
     scale = min(box[0] / frame_size[0], box[1] / frame_size[1])
     width, height = (max(16, int(side * scale) // 2 * 2) for side in frame_size)
     return width, height
+
+
+def sheet_size(frame_size: tuple[int, int], *, box: tuple[int, int] = PANEL_BOX) -> tuple[int, int]:
+    """(width, height) of what `draw_sheet` gives for a frame of this size."""
+    width, height = cell_size(frame_size, box=box)
+    return 2 * width + GAP, 2 * height + GAP
 
 
 def draw_sheet(

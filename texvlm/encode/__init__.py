@@ -1,0 +1,16 @@
+"""The encode job: a source, a place to look, and an engine, into a token folder.
+
+    open_source -> submit -> tokens -> TokenWriter      frame by frame, memory flat
+                      |         |
+                      +---------+--> draw_sheet -> preview video, still picture   (where asked for)
+
+`encode` runs it from an `EncodeSettings` and answers with an `EncodeReport`. It prints nothing.
+"""
+
+from __future__ import annotations
+
+from texvlm.encode.job import Progress, encode
+from texvlm.encode.report import EncodeReport
+from texvlm.encode.settings import EncodeSettings
+
+__all__ = ["EncodeReport", "EncodeSettings", "Progress", "encode"]

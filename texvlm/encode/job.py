@@ -1,0 +1,258 @@
+"""The job itself: open everything, replay what a resume needs, then frame by frame into the folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from copy import copy
+from dataclasses import asdict, dataclass
+from itertools import count
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from texvlm.encode.album import Album
+from texvlm.encode.report import EncodeReport, Ledger
+from texvlm.encode.settings import EncodeSettings, Gaze
+from texvlm.engine import Engine
+from texvlm.errors import SourceError, StoreError
+from texvlm.fixation import GazeTrack
+from texvlm.frames import Frame
+from texvlm.profiling import StageTimes
+from texvlm.residency import SubmitReport
+from texvlm.sources import Source
+from texvlm.store import TokenStore, TokenWriter, open_tokens
+from texvlm.store.meta import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a job is.
+
+    Attributes:
+        frame: frames behind it, replayed ones included.
+        total: frames to come in all; None when the source does not say.
+        replaying: frames that are stored already are being shown to the engine again.
+        tiles_changed: share of this frame's tiles that were updated, 0..1.
+    """
+
+    frame: int
+    total: int | None
+    replaying: bool
+    tiles_changed: float
+
+
+def encode(
+    settings: EncodeSettings,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    preview: str | Path | None = None,
+    still: str | Path | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> EncodeReport:
+    """Encode one input into a token folder.
+
+    Whatever ends the job early, what was encoded is in the folder, and `resume` goes on from there:
+    it shows the earlier frames to the engine again without sampling, and writes the same shards
+    that an uninterrupted run writes.
+
+    Args:
+        settings: input, layout, fixation and so on.
+        out: the token folder; made when missing.
+        resume: go on with a folder that a stopped or killed run left; begin where there is none.
+        preview: an mp4 to write: the frame, its token squares, its changed tiles, and what the
+            tokens show. A resume draws the earlier frames as well.
+        still: a PNG to write: the same sheet of one frame, the last whose number is a power of two.
+        progress: called after each frame.
+        stop: asked after each frame; True ends the job with status "stopped".
+    Returns:
+        What was done.
+    Raises:
+        SourceError: the input or the gaze file cannot be read. Where frames had been encoded the
+            folder holds them and the message says how many.
+        StoreError: the folder or a picture cannot be written, or the folder does not fit `resume`.
+        ValueError, TypeError, BackendUnavailable: settings that cannot be served; nothing was written.
+    """
+    started = perf_counter()
+    layout = settings.make_layout()
+    gaze = settings.make_gaze()
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(settings.open_source())
+        if resume and source.info.kind == "live":
+            raise StoreError(f"{settings.input} is live and cannot be resumed: its earlier frames are gone")
+        # Before the folder is touched: a layout that cannot serve this frame must leave nothing behind.
+        layout.plan(source.size, gaze.focus(0.0, source.size))
+        engine = stack.enter_context(settings.make_engine(source.size, layout))
+        writer = TokenWriter(
+            out,
+            store=settings.store,
+            shard_frames=settings.shard_frames,
+            settings=settings.for_comparison(engine.backend_name),
+            engine=_without_counts(engine.describe()),
+            resume=resume,
+        )
+        stack.enter_context(writer)
+        job = _Job(settings, source, engine, gaze, writer)
+        if not writer.complete:
+            if preview is not None or still is not None:
+                job.album = stack.enter_context(Album(source, settings, preview=preview, still=still))
+            job.run(progress or _ignore, stop or _never)
+        return job.report(started)
+
+
+class _Job:
+    """One run: what it reads from and writes to, and what it has done so far."""
+
+    def __init__(
+        self, settings: EncodeSettings, source: Source, engine: Engine, gaze: Gaze, writer: TokenWriter
+    ) -> None:
+        self.settings, self.source, self.engine, self.gaze, self.writer = settings, source, engine, gaze, writer
+        self.album: Album | None = None
+        self.first_frame = writer.next_frame
+        self.ledger = Ledger(writer.meta)
+        self.times = StageTimes("decode", "write", "preview")
+        self.status: Status = writer.meta.status
+        self.span_s: tuple[float, float] | None = None  # times of the first and the last frame
+        self.encoding_since = perf_counter()
+        self._counted_from = copy(engine.counters)
+
+    def run(self, progress: Callable[[Progress], None], stop: Callable[[], bool]) -> None:
+        """Replay up to `first_frame`, encode from there, and finish the folder."""
+        total = _least(self.source.frames, self.settings.frames)
+        seen = 0
+        self.status = "complete"
+        with self._stored() as stored:
+            for index, frame in enumerate(self._frames()):
+                if index == self.first_frame:
+                    self.encoding_since, self._counted_from = perf_counter(), copy(self.engine.counters)
+                replaying = index < self.first_frame
+                report = self._replay(frame, index, stored) if replaying else self._encode(frame, index)
+                seen = index + 1
+                progress(Progress(seen, total, replaying, report.tiles_dirty / report.tiles_total))
+                if stop():
+                    self.status = "stopped"
+                    break
+        if self.status == "complete" and seen < self.first_frame:
+            raise StoreError(
+                f"{self.settings.input} gave {seen} frames, but {self.writer.folder} holds {self.first_frame} of it; "
+                "it is not the input that this folder was begun with"
+            )
+        self.writer.finish(self.status)
+
+    def _frames(self) -> Iterator[Frame]:
+        """The source's frames as far as they are wanted, timed; a failure says what is safe."""
+        for _ in range(self.settings.frames) if self.settings.frames else count():
+            try:
+                with self.times.stage("decode", "decode"):
+                    frame = next(self.source, None)
+            except SourceError as error:
+                done = self.writer.next_frame
+                raise SourceError(f"{error}; the {done} frames before it are in {self.writer.folder}") from error
+            if frame is None:
+                return
+            if frame.pts is not None:
+                self.span_s = (self.span_s[0] if self.span_s else frame.pts, frame.pts)
+            yield frame
+
+    def _replay(self, frame: Frame, index: int, stored: TokenStore | None) -> SubmitReport:
+        """Bring the engine to where it was; nothing is sampled before the last frame that is stored."""
+        report = self.engine.submit(frame)
+        fixations = self.gaze.at(frame.pts)
+        if index == self.first_frame - 1:
+            self.engine.tokens(fixations[None], copy=False)  # so that `dirty` of the next frame is right
+        if self.album is not None and stored is not None and self.album.wants(index):
+            self.album.draw(index, frame, stored[index], report, fixations)
+        self.times.restart()
+        return report
+
+    def _encode(self, frame: Frame, index: int) -> SubmitReport:
+        """One frame into the folder, and its counts and times into the ledger."""
+        engine_ms = self.engine.times_ms
+        report = self.engine.submit(frame)
+        fixations = self.gaze.at(frame.pts)
+        batch = self.engine.tokens(fixations[None], copy=False)
+        ledger = self.ledger
+        with self.times.stage("write", "write"):
+            self.writer.append(batch)
+        if self.album is not None and self.album.wants(index):
+            with self.times.stage("preview", "preview"):
+                self.album.draw(index, frame, batch, report, fixations)
+        spent = {stage: after - engine_ms[stage] for stage, after in self.engine.times_ms.items()}
+        ledger.add({**self.times.last_ms, **spent}, self.engine.counters - self._counted_from)
+        self.times.restart()
+        ledger.tokens_per_frame = max(ledger.tokens_per_frame, batch.table.shape[1])
+        ledger.size_changes += report.resized
+        ledger.reallocations += report.reallocated
+        counters, timings_ms = ledger.totals()
+        self.writer.record(counters=counters, timings_ms=timings_ms)
+        return report
+
+    @contextlib.contextmanager
+    def _stored(self) -> Iterator[TokenStore | None]:
+        """The folder opened for reading, where a resume has pictures of its frames to draw."""
+        if self.album is None or self.first_frame == 0:
+            yield None
+        else:
+            with open_tokens(self.writer.folder) as stored:
+                yield stored
+
+    def report(self, started: float) -> EncodeReport:
+        """What was done, once it is done."""
+        meta, ledger = self.writer.meta, self.ledger
+        now = perf_counter()
+        path = self.gaze.path
+        coverage = path.coverage(*self.span_s) if isinstance(path, GazeTrack) and self.span_s else None
+        album = self.album
+        return EncodeReport(
+            out=str(self.writer.folder),
+            input=self.settings.input,
+            status=self.status,
+            frames=meta.frames,
+            first_frame=self.first_frame,
+            encoded=ledger.encoded,
+            size=self.source.size,
+            tokens_per_frame=ledger.tokens_per_frame or max((shard.tokens for shard in meta.shards), default=0),
+            tokens_sampled=ledger.work.tokens_sampled,
+            tokens_reused=ledger.work.tokens_reused,
+            tiles_changed=ledger.tiles_changed,
+            tiles_dirty=ledger.work.tiles_dirty,
+            bytes_uploaded=ledger.work.bytes_uploaded,
+            bytes_written=sum(shard.bytes for shard in meta.shards),
+            shards=len(meta.shards),
+            size_changes=ledger.size_changes,
+            reallocations=ledger.reallocations,
+            first_frame_ms=ledger.first_ms,
+            ms_per_frame=ledger.means_ms(),
+            seconds=now - started,
+            fps=ledger.encoded / max(now - self.encoding_since, 1e-9),
+            backend=self.engine.backend_name,
+            engine=self.engine.describe(),
+            source=self.source.describe(),
+            gaze=None if coverage is None else asdict(coverage),
+            preview=album.preview if album is not None else None,
+            still=album.still if album is not None else None,
+        )
+
+
+def _least(*counts: int | None) -> int | None:
+    """The smallest of the counts that are known."""
+    known = [count for count in counts if count is not None]
+    return min(known) if known else None
+
+
+def _without_counts(description: dict[str, object]) -> dict[str, Any]:
+    """What made the tokens, as JSON, without what only a run makes known."""
+    kept = {name: value for name, value in description.items() if name not in ("counters", "times_ms", "texture")}
+    content: dict[str, Any] = json.loads(json.dumps(kept, default=str))
+    return content
+
+
+def _ignore(_: Progress) -> None:
+    pass
+
+
+def _never() -> bool:
+    return False

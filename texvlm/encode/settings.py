@@ -1,0 +1,136 @@
+"""What decides the tokens of a clip: everything that a resume must find unchanged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, model_validator
+
+from texvlm.engine import DEFAULT_THRESHOLD, Engine
+from texvlm.files import fingerprint
+from texvlm.fixation import FixationPath, GazeTrack, MovingFixation
+from texvlm.layouts import make_layout
+from texvlm.layouts.base import Focus, Layout
+from texvlm.sources import Source, open_source
+
+Point = tuple[FiniteFloat, FiniteFloat]
+
+
+class EncodeSettings(BaseModel):
+    """How to encode one input.
+
+    Attributes:
+        input: what `open_source` takes: a file, a folder, a camera, an address, a scene.
+        layout: name of a layout; see texvlm.layouts.
+        layout_options: further arguments of that layout.
+        tokens: token budget; None for the layout's own count.
+        patch: output pixels along one token side.
+        fov_deg: field of view across the frame's longer side, degrees.
+        e2_deg: eccentricity at which acuity has halved, degrees.
+        fixations: one or more (u, v), the frame spanning 0..1, looked at in every frame.
+        moving: look around along a smooth figure instead.
+        gaze: a gaze csv to follow instead.
+        gaze_offset_s: seconds added to the times of that file.
+        backend: "auto", "cuda", "gl" or "cpu".
+        threshold: largest difference that a tile may keep, a fraction of full scale; 0 is bit-exact.
+        every: encode each N-th frame.
+        frames: stop after so many encoded frames; None for all.
+        channels: 1 (gray), 3 (RGB) or 4 (RGBA).
+        dtype: element type of the tokens; "uint8" holds k/255 and takes no normalisation.
+        mean: per-channel normalisation of float tokens, in units of full scale; goes with `std`.
+        std: of the same.
+        store: "full", or "changes" to keep only the tokens that changed.
+        shard_frames: frames in a shard; None for about 64 MB, 64 frames at most.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: str
+    layout: str = "quadtree"
+    layout_options: dict[str, JsonValue] = Field(default_factory=dict)
+    tokens: int | None = None
+    patch: int = 16
+    fov_deg: float = 60.0
+    e2_deg: float = 2.0
+    fixations: tuple[Point, ...] = Field(default=((0.5, 0.5),), min_length=1)
+    moving: bool = False
+    gaze: str | None = None
+    gaze_offset_s: FiniteFloat = 0.0
+    backend: str = "auto"
+    threshold: float = Field(default=DEFAULT_THRESHOLD, ge=0, le=1)
+    every: int = Field(default=1, ge=1)
+    frames: int | None = Field(default=None, ge=1)
+    channels: Literal[1, 3, 4] = 3
+    dtype: Literal["uint8", "float16", "float32"] = "uint8"
+    mean: tuple[FiniteFloat, ...] | None = None
+    std: tuple[FiniteFloat, ...] | None = None
+    store: Literal["full", "changes"] = "full"
+    shard_frames: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _one_way_to_look(self) -> Self:
+        if self.gaze is not None and self.moving:
+            raise ValueError("gaze and moving are two ways to look; give one of them")
+        return self
+
+    def make_layout(self) -> Layout:
+        """The layout; ValueError or TypeError when it cannot be had."""
+        options: dict[str, Any] = dict(self.layout_options)
+        return make_layout(
+            self.layout, tokens=self.tokens, patch=self.patch, fov_deg=self.fov_deg, e2_deg=self.e2_deg, **options
+        )
+
+    def open_source(self) -> Source:
+        """The opened input; SourceError or ValueError as in texvlm.sources."""
+        # A scene is as long as one asks; every other input ends by itself.
+        scene = self.input.split(":")[0] == "scene" and not Path(self.input).exists()
+        frames = self.frames * self.every if scene and self.frames is not None else None
+        return open_source(self.input, channels=self.channels, every=self.every, frames=frames)
+
+    def make_engine(self, size: tuple[int, int], layout: Layout) -> Engine:
+        """The engine for a source whose first frame has this (width, height)."""
+        return Engine(
+            size,
+            layout=layout,
+            backend=self.backend,
+            threshold=self.threshold,
+            channels=self.channels,
+            pixel_dtype="uint8",
+            dtype=getattr(torch, self.dtype),
+            mean=self.mean,
+            std=self.std,
+        )
+
+    def make_gaze(self) -> Gaze:
+        """Where to look; SourceError when the gaze file cannot be read."""
+        if self.gaze is not None:
+            return Gaze(GazeTrack.read_csv(self.gaze, offset=self.gaze_offset_s))
+        return Gaze(MovingFixation() if self.moving else None, self.fixations)
+
+    def for_comparison(self, backend_name: str) -> dict[str, JsonValue]:
+        """What meta.json keeps and a resume compares: the settings, the backend that "auto" chose, the files."""
+        settings: dict[str, JsonValue] = self.model_dump(mode="json")
+        return settings | {
+            "backend": backend_name,
+            "input_file": fingerprint(self.input),
+            "gaze_file": None if self.gaze is None else fingerprint(self.gaze),
+        }
+
+
+class Gaze:
+    """Where to look in each frame: fixed points, or a path over time."""
+
+    def __init__(self, path: FixationPath | None, points: tuple[tuple[float, float], ...] = ()) -> None:
+        self.path = path
+        self._points = np.array(points, np.float64).reshape(-1, 2)
+
+    def at(self, pts: float | None) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+        """(u, v) of each fixation of one frame, (k, 2); ValueError where a gaze track gets no time."""
+        return self._points if self.path is None else np.array([self.path.at(pts)], np.float64)
+
+    def focus(self, pts: float | None, size: tuple[int, int]) -> Focus:
+        """The same in texels of a frame of (width, height)."""
+        return Focus(self.at(pts) * size)
