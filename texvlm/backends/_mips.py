@@ -36,47 +36,60 @@ def build_levels(
     Returns:
         Tail texels written.
     """
-    sums = np.uint16 if texels.dtype == np.uint8 else np.float64
+    integer = texels.dtype == np.uint8
     with parallel_region():
-        _columns_kernel(channels, sums is np.uint16)(texels, offsets, pitches, tiles)
-    return int(_tail_kernel(channels, sums is np.uint16)(texels, offsets, pitches, tiles))
+        _columns_kernel(channels, integer)(texels, offsets, pitches, tiles)
+    return int(_tail_kernel(channels, integer)(texels, offsets, pitches, tiles))
+
+
+# Row operations are functions of their own so that the compiler sees rows that do not overlap. They
+# stand here, and not inside the factory: Numba's disk cache takes no kernel whose closure holds functions.
+
+
+@njit
+def _add_rows(upper, lower, out, count):  # type: ignore[no-untyped-def]
+    """Sums of vertically neighbouring texels, in the element type of `out`."""
+    for i in range(count):
+        out[i] = out.dtype.type(upper[i]) + out.dtype.type(lower[i])
+
+
+@njit
+def _add_pairs(row, out, count, channels):  # type: ignore[no-untyped-def]
+    """Sums of horizontally neighbouring texels, channel by channel."""
+    for x in range(count):
+        for c in range(channels):
+            out[x * channels + c] = row[2 * x * channels + c] + row[2 * x * channels + channels + c]
+
+
+@njit
+def _write_bytes(sums, out, count, shift):  # type: ignore[no-untyped-def]
+    """Means of 2**shift texels, rounded half up, from their 16-bit sums."""
+    half, places = np.uint16(1 << (shift - 1)), np.uint16(shift)
+    for i in range(count):
+        out[i] = np.uint8((sums[i] + half) >> places)
+
+
+@njit
+def _write_floats(sums, out, count, shift):  # type: ignore[no-untyped-def]
+    """Means of 2**shift texels from their sums."""
+    for i in range(count):
+        out[i] = np.float32(sums[i] / (1 << shift))
 
 
 @lru_cache
 def _columns_kernel(channels: int, integer: bool) -> Callable[..., None]:
     C = channels
-    Sum = np.uint16 if integer else np.float64  # 64 * 255 fits 16 bits; the last level is summed wider
 
-    @njit(inline="always")  # type: ignore[untyped-decorator]
-    def rounded(total, shift):  # type: ignore[no-untyped-def]
-        """Mean of 2**shift texels from their sum."""
-        if integer:
-            return np.uint8((total + (Sum(1) << Sum(shift - 1))) >> Sum(shift))
-        return np.float32(total * (1.0 / (1 << shift)))
-
-    # Functions of their own, not inlined: the compiler then sees that rows do not overlap.
-    @njit  # type: ignore[untyped-decorator]
-    def add_rows(upper, lower, out, count):  # type: ignore[no-untyped-def]
-        for i in range(count):
-            out[i] = Sum(upper[i]) + Sum(lower[i])
-
-    @njit  # type: ignore[untyped-decorator]
-    def add_pairs(row, out, count):  # type: ignore[no-untyped-def]
-        for x in range(count):
-            for c in range(C):
-                out[x * C + c] = row[2 * x * C + c] + row[2 * x * C + C + c]
-
-    @njit  # type: ignore[untyped-decorator]
-    def write_means(sums, out, count, shift):  # type: ignore[no-untyped-def]
-        for i in range(count):
-            out[i] = rounded(sums[i], shift)
-
-    @njit(parallel=True, cache=True, nogil=True)  # type: ignore[untyped-decorator]
+    @njit(parallel=True, cache=True, nogil=True)
     def build(texels, offsets, pitches, tiles):  # type: ignore[no-untyped-def]
         columns = tiles.shape[1]
         for ty in prange(tiles.shape[0]):
-            row = np.empty(columns * 16 * C, Sum)
-            sums = np.empty((8, columns * 8 * C), Sum)
+            if integer:  # the sums of levels 1..3 fit 16 bits: 64 * 255
+                row = np.empty(columns * 16 * C, np.uint16)
+                sums = np.empty((8, columns * 8 * C), np.uint16)
+            else:
+                row = np.empty(columns * 16 * C, np.float64)
+                sums = np.empty((8, columns * 8 * C), np.float64)
             tx = 0
             while tx < columns:
                 if not tiles[ty, tx]:
@@ -88,17 +101,20 @@ def _columns_kernel(channels: int, integer: bool) -> Callable[..., None]:
                 count = tx - first
                 for y in range(8):
                     upper = offsets[0] + (ty * 16 + 2 * y) * pitches[0] + first * 16 * C
-                    add_rows(texels[upper:], texels[upper + pitches[0] :], row, count * 16 * C)
-                    add_pairs(row, sums[y], count * 8)
+                    _add_rows(texels[upper:], texels[upper + pitches[0] :], row, count * 16 * C)
+                    _add_pairs(row, sums[y], count * 8, C)
                 for level in range(1, 4):
                     lines = 16 >> level
                     start = offsets[level] + ty * lines * pitches[level] + first * lines * C
                     for y in range(lines):
-                        write_means(sums[y], texels[start + y * pitches[level] :], count * lines * C, 2 * level)
+                        if integer:
+                            _write_bytes(sums[y], texels[start + y * pitches[level] :], count * lines * C, 2 * level)
+                        else:
+                            _write_floats(sums[y], texels[start + y * pitches[level] :], count * lines * C, 2 * level)
                     if level < 3:  # the next level's sums overwrite rows that are used up
                         for y in range(lines // 2):
-                            add_rows(sums[2 * y], sums[2 * y + 1], row, count * lines * C)
-                            add_pairs(row, sums[y], count * lines // 2)
+                            _add_rows(sums[2 * y], sums[2 * y + 1], row, count * lines * C)
+                            _add_pairs(row, sums[y], count * lines // 2, C)
                 start = offsets[4] + ty * pitches[4] + first * C
                 for x in range(count):
                     for c in range(C):
@@ -107,8 +123,8 @@ def _columns_kernel(channels: int, integer: bool) -> Callable[..., None]:
                             total = np.uint32(sums[0, i]) + sums[0, i + C] + sums[1, i] + sums[1, i + C]
                             texels[start + x * C + c] = np.uint8((total + np.uint32(128)) >> np.uint32(8))
                         else:
-                            total = sums[0, i] + sums[0, i + C] + sums[1, i] + sums[1, i + C]
-                            texels[start + x * C + c] = np.float32(total / 256.0)
+                            mean = (sums[0, i] + sums[0, i + C] + sums[1, i] + sums[1, i + C]) / 256.0
+                            texels[start + x * C + c] = np.float32(mean)
 
     return build  # type: ignore[no-any-return]
 
@@ -118,7 +134,7 @@ def _tail_kernel(channels: int, integer: bool) -> Callable[..., int]:
     C = channels
     zero = np.int32(0) if integer else np.float64(0)
 
-    @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+    @njit(cache=True, nogil=True)
     def build(texels, offsets, pitches, tiles):  # type: ignore[no-untyped-def]
         rows, columns = tiles.shape
         dirty = tiles
