@@ -165,6 +165,24 @@ def _mass(view: View, x0: float, y0: float, x1: float, y1: float) -> float:
 
 
 @compiled
+def integral_image(score: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum of a map above and left of each grid point, shape (rows + 1, columns + 1).
+
+    Relative to the greatest value, so that no sum overflows.
+    """
+    rows, columns = score.shape
+    greatest = score.max()
+    scale = 1 / greatest if greatest > np.finfo(np.float64).tiny else 1.0
+    integral = np.zeros((rows + 1, columns + 1))
+    for row in range(rows):
+        total = 0.0
+        for column in range(columns):
+            total += score[row, column] * scale
+            integral[row + 1, column + 1] = integral[row, column + 1] + total
+    return integral
+
+
+@compiled
 def _integral_at(integral: NDArray[np.float64], x: float, y: float) -> float:
     """Integral image between its grid points: bilinear, exact for a map that is flat in each cell."""
     column = min(int(x), integral.shape[1] - 2)

@@ -21,7 +21,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from texvlm.layouts.base import Focus, check_count
 from texvlm.layouts.table import Table, make_table, pad_table
@@ -101,7 +100,7 @@ class Quadtree:
         """
         # Here, not above: importing texvlm must not load Numba.
         from texvlm.layouts._quadtree_kernel import grow
-        from texvlm.layouts._quadtree_tree import View
+        from texvlm.layouts._quadtree_tree import View, integral_image
 
         field = VisualField(size, self.fov_deg)
         unit = self.least_side
@@ -117,7 +116,7 @@ class Quadtree:
             np.ascontiguousarray(focus.weights / focus.weights.max(), np.float64),
             field.focal_texels,
             float(self.e2_deg),
-            NO_SCORE if focus.score is None else _integral_image(focus.score),
+            NO_SCORE if focus.score is None else integral_image(np.ascontiguousarray(focus.score, np.float64)),
         )
         x, y, side, region = grow(view, int(self.tokens))
         table = make_table(x, y, side, size=size, region=region)
@@ -169,11 +168,3 @@ def _side_at(patch: int, side: float, rounding: Callable[[float], int]) -> float
 def _cells(size: tuple[int, int], side: float) -> tuple[int, int]:
     """(columns, rows) of squares of one side that meet a frame."""
     return math.ceil(size[0] / side), math.ceil(size[1] / side)
-
-
-def _integral_image(score: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Sum of the map above and left of each grid point, shape (rows + 1, columns + 1)."""
-    integral = np.zeros((score.shape[0] + 1, score.shape[1] + 1))
-    np.cumsum(score, axis=0, dtype=np.float64, out=integral[1:, 1:])
-    np.cumsum(integral[1:, 1:], axis=1, out=integral[1:, 1:])
-    return integral
