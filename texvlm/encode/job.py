@@ -140,6 +140,7 @@ class _Job:
                 f"{self.settings.input} gave {seen} frames, but {self.writer.folder} holds {self.first_frame} of it; "
                 "it is not the input that this folder was begun with"
             )
+        self._record()
         self.writer.finish(self.status)
 
     def _frames(self) -> Iterator[Frame]:
@@ -175,20 +176,25 @@ class _Job:
         fixations = self.gaze.at(frame.pts)
         batch = self.engine.tokens(fixations[None], copy=False)
         ledger = self.ledger
+        ledger.work = self.engine.counters - self._counted_from
+        self._record()  # first, because meta.json is written with the last frame of each shard
         with self.times.stage("write", "write"):
             self.writer.append(batch)
         if self.album is not None and self.album.wants(index):
             with self.times.stage("preview", "preview"):
                 self.album.draw(index, frame, batch, report, fixations)
         spent = {stage: after - engine_ms[stage] for stage, after in self.engine.times_ms.items()}
-        ledger.add({**self.times.last_ms, **spent}, self.engine.counters - self._counted_from)
+        ledger.add({**self.times.last_ms, **spent})
         self.times.restart()
         ledger.tokens_per_frame = max(ledger.tokens_per_frame, batch.table.shape[1])
         ledger.size_changes += report.resized
         ledger.reallocations += report.reallocated
-        counters, timings_ms = ledger.totals()
-        self.writer.record(counters=counters, timings_ms=timings_ms)
         return report
+
+    def _record(self) -> None:
+        """Hand the totals so far to meta.json."""
+        counters, timings_ms = self.ledger.totals()
+        self.writer.record(counters=counters, timings_ms=timings_ms)
 
     @contextlib.contextmanager
     def _stored(self) -> Iterator[TokenStore | None]:

@@ -84,7 +84,11 @@ class EncodeReport(BaseModel):
 
 
 class Ledger:
-    """Counts and times of one run while it is under way."""
+    """Counts and times of one run while it is under way.
+
+    Attributes:
+        work: what the engine did since this run began to encode.
+    """
 
     def __init__(self, earlier: StoreMeta) -> None:
         self.encoded = self.tokens_per_frame = self.size_changes = self.reallocations = 0
@@ -93,14 +97,13 @@ class Ledger:
         self.work = Counters()
         self._earlier = earlier
 
-    def add(self, frame_ms: dict[str, float], work: Counters) -> None:
-        """One more frame: its stage times, and the engine's work since this run began to encode."""
+    def add(self, frame_ms: dict[str, float]) -> None:
+        """One more frame and its stage times."""
         for stage, spent in frame_ms.items():
             self.total_ms[stage] += spent
         if self.encoded == 0:
             self.first_ms = dict(self.total_ms)
         self.encoded += 1
-        self.work = work
 
     def totals(self) -> tuple[dict[str, int], dict[str, float]]:
         """Counters and milliseconds of all runs behind the folder, for meta.json."""

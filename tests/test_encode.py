@@ -1,0 +1,417 @@
+"""The encode job: what it stores, what it survives, and what it says."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import subprocess
+import sys
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import torch
+from token_batches import assert_same
+
+from texvlm.encode import EncodeSettings, Progress, encode
+from texvlm.engine import Engine
+from texvlm.errors import SourceError, StoreError
+from texvlm.frames import Frame
+from texvlm.pictures import sheet_size, write_png
+from texvlm.sources import Source, open_source
+from texvlm.store import open_tokens
+from texvlm.store.shards import ShardBuffer
+
+FRAMES = 22
+SETTINGS = EncodeSettings(
+    input="scene:160x96", frames=FRAMES, tokens=24, moving=True, backend="cpu", shard_frames=8, dtype="float16"
+)
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
+def shard_bytes(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("tokens-*"))}
+
+
+def with_(**changes: Any) -> EncodeSettings:
+    return EncodeSettings(**(SETTINGS.model_dump() | changes))
+
+
+def after(frames: int) -> tuple[Callable[[Progress], None], Callable[[], bool]]:
+    """A progress callback and a stop callable that asks to stop once so many frames are behind."""
+    seen: list[int] = []
+    return lambda progress: seen.append(progress.frame), lambda: seen[-1] >= frames
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("quiet")
+    encode(SETTINGS, folder)
+    return folder
+
+
+def test_stored_tokens_are_those_that_the_engine_hands_out(quiet: Path) -> None:
+    layout, gaze = SETTINGS.make_layout(), SETTINGS.make_gaze()
+    engine = Engine((160, 96), layout=layout, backend="cpu", dtype=torch.float16)
+    with open_source("scene:160x96", frames=FRAMES) as source, engine, open_tokens(quiet) as store:
+        assert len(store) == FRAMES
+        for frame, found in zip(source, store, strict=True):
+            engine.submit(frame)
+            assert_same(found, engine.tokens(gaze.at(frame.pts)[None]))
+
+
+def test_changes_give_back_the_same_batches_in_less_room(quiet: Path, tmp_path: Path) -> None:
+    settings = with_(store="changes", moving=False)
+    changes, full = encode(settings, tmp_path / "changes"), encode(with_(moving=False), tmp_path / "full")
+    assert changes.bytes_written < full.bytes_written / 2
+    with open_tokens(tmp_path / "changes") as a, open_tokens(tmp_path / "full") as b:
+        for found, expected in zip(a, b, strict=True):
+            assert_same(found, expected)
+
+
+def test_the_report_counts_what_was_done(quiet: Path, tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    report = encode(SETTINGS, tmp_path, progress=seen.append)
+    assert [(progress.frame, progress.total, progress.replaying) for progress in seen] == [
+        (i + 1, FRAMES, False) for i in range(FRAMES)
+    ]
+    assert (report.status, report.frames, report.encoded, report.first_frame) == ("complete", FRAMES, FRAMES, 0)
+    assert (report.size, report.tokens_per_frame, report.shards) == ((160, 96), 24, 3)
+    assert report.tokens_sampled + report.tokens_reused == FRAMES * 24
+    assert report.bytes_written == sum(len(data) for data in shard_bytes(tmp_path).values())
+    assert (report.size_changes, report.reallocations) == (0, 0)
+    assert seen[0].tiles_changed == 1
+    assert 0 < report.tiles_changed < 1
+    assert report.engine_ms_per_frame > 0
+    with open_tokens(tmp_path) as store:
+        meta = store.meta
+        dirty = sum(int(batch.dirty.sum()) for batch in store)
+    assert dirty == report.tokens_sampled == meta.counters["tokens_sampled"]
+    assert meta.counters["tiles_dirty"] == report.tiles_dirty
+    assert meta.settings["backend"] == "cpu"
+    assert set(meta.timings_ms) == set(report.ms_per_frame)
+    json.loads(report.model_dump_json())
+
+
+def test_unchanged_frames_cost_no_tokens(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (96, 160, 3), np.uint8)
+    (tmp_path / "in").mkdir()
+    for i in range(5):
+        write_png(tmp_path / "in" / f"{i}.png", image)
+    report = encode(with_(input=str(tmp_path / "in"), moving=False, store="changes"), tmp_path / "out")
+    assert (report.frames, report.tokens_sampled, report.bytes_uploaded) == (5, 24, image.nbytes)
+
+
+KILLED = """
+import os, signal, sys
+from texvlm.encode import EncodeSettings, encode
+
+def progress(now):
+    if now.frame == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+encode(EncodeSettings.model_validate_json(sys.argv[1]), sys.argv[2], resume=True, progress=progress)
+"""
+
+
+@pytest.mark.parametrize("store", ["full", "changes"])
+def test_kill_9_and_resume_give_the_bytes_of_a_quiet_run(tmp_path: Path, store: str) -> None:
+    settings, out = with_(store=store), tmp_path / "out"
+    for frame in (5, 19):  # in the first shard, so that nothing is left; then in the third
+        process = subprocess.run(
+            [sys.executable, "-c", KILLED, settings.model_dump_json(), str(out), str(frame)],
+            env=ENVIRONMENT,
+            check=False,
+            timeout=120,
+        )
+        assert process.returncode == -signal.SIGKILL
+    with open_tokens(out) as tokens:
+        assert (len(tokens), tokens.meta.status) == (16, "running")
+    (out / "tokens-00002.safetensors.tmp").write_bytes(b"left by a death while writing")
+    seen: list[Progress] = []
+    report = encode(settings, out, resume=True, progress=seen.append)
+    assert (report.first_frame, report.encoded, report.status) == (16, FRAMES - 16, "complete")
+    assert [progress.replaying for progress in seen] == [True] * 16 + [False] * 6
+    # a replay samples the last stored frame only, and that is not counted
+    assert report.tokens_sampled + report.tokens_reused == (FRAMES - 16) * 24
+    encode(settings, tmp_path / "quiet")
+    assert shard_bytes(out) == shard_bytes(tmp_path / "quiet")
+    with open_tokens(out) as resumed, open_tokens(tmp_path / "quiet") as quiet:
+        assert resumed.meta.counters == quiet.meta.counters
+    assert not list(out.glob("*.tmp"))
+
+
+@pytest.mark.parametrize("frames", [1, 8, 13])
+def test_a_stop_keeps_every_frame_and_a_resume_gives_the_same_bytes(quiet: Path, tmp_path: Path, frames: int) -> None:
+    progress, stop = after(frames)
+    report = encode(SETTINGS, tmp_path, progress=progress, stop=stop)
+    assert (report.status, report.frames) == ("stopped", frames)
+    with open_tokens(tmp_path) as found, open_tokens(quiet) as expected:
+        for i in range(frames):
+            assert_same(found[i], expected[i])
+    progress, stop = after(3)  # during the replay of the next run, if there is one
+    again = encode(SETTINGS, tmp_path, resume=True, progress=progress, stop=stop)
+    assert (again.status, again.frames) == ("stopped", max(frames, 3))
+    assert encode(SETTINGS, tmp_path, resume=True).status == "complete"
+    assert shard_bytes(tmp_path) == shard_bytes(quiet)
+    nothing = encode(SETTINGS, tmp_path, resume=True)
+    assert (nothing.status, nothing.frames, nothing.encoded) == ("complete", FRAMES, 0)
+
+
+def test_an_interrupt_in_the_middle_keeps_what_was_encoded(quiet: Path, tmp_path: Path) -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.frame == 11:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        encode(SETTINGS, tmp_path, progress=interrupt)
+    with open_tokens(tmp_path) as store:
+        assert (len(store), store.meta.status) == (11, "stopped")
+    encode(SETTINGS, tmp_path, resume=True)
+    assert shard_bytes(tmp_path) == shard_bytes(quiet)
+
+
+class Wrapped:
+    """A source whose frames and facts a test has changed."""
+
+    def __init__(self, source: Source, frames: Iterator[Frame], **facts: Any) -> None:
+        self.info = replace(source.info, **facts)
+        self._source, self._frames = source, frames
+        self.size, self.frames, self.rate = source.size, source.frames, source.rate
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self
+
+    def __next__(self) -> Frame:
+        return next(self._frames)
+
+    def describe(self) -> dict[str, Any]:
+        return self._source.describe()
+
+    def __enter__(self) -> Wrapped:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._source.close()
+
+
+def wrap(monkeypatch: pytest.MonkeyPatch, frames: Callable[[Source], Iterator[Frame]], **facts: Any) -> None:
+    """Make every opened source go through `frames`."""
+    real = EncodeSettings.open_source
+
+    def opened(self: EncodeSettings) -> Wrapped:
+        source = real(self)
+        return Wrapped(source, frames(source), **facts)
+
+    monkeypatch.setattr(EncodeSettings, "open_source", opened)
+
+
+def test_a_source_that_breaks_keeps_every_frame_before(
+    quiet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaking(source: Source) -> Iterator[Frame]:
+        for i, frame in enumerate(source):
+            if i == 13:
+                raise SourceError("the cable was pulled")
+            yield frame
+
+    with monkeypatch.context() as patch:
+        wrap(patch, breaking)
+        with pytest.raises(SourceError, match=f"the cable was pulled; the 13 frames before it are in {tmp_path}"):
+            encode(SETTINGS, tmp_path / "out", preview=tmp_path / "p.mp4")
+    with open_tokens(tmp_path / "out") as store:
+        assert (len(store), store.meta.status) == (13, "stopped")
+    with av.open(str(tmp_path / "p.mp4")) as container:
+        assert len(list(container.decode(video=0))) == 13
+    encode(SETTINGS, tmp_path / "out", resume=True)
+    assert shard_bytes(tmp_path / "out") == shard_bytes(quiet)
+
+
+def test_an_input_that_got_shorter_is_not_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encode(SETTINGS, tmp_path, stop=after_calls(17))
+    wrap(monkeypatch, lambda source: (frame for i, frame in enumerate(source) if i < 5))
+    with pytest.raises(StoreError, match=r"gave 5 frames, but .* holds 16 of it"):
+        encode(SETTINGS, tmp_path, resume=True)
+    with open_tokens(tmp_path) as store:
+        assert len(store) == 17
+
+
+def after_calls(calls: int) -> Callable[[], bool]:
+    """A stop callable that is True from its n-th call on."""
+    left = iter(range(calls - 1))
+    return lambda: next(left, None) is None
+
+
+def test_a_live_source_is_not_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrap(monkeypatch, iter, kind="live")
+    assert encode(SETTINGS, tmp_path, stop=after_calls(3)).frames == 3
+    with pytest.raises(StoreError, match="is live and cannot be resumed"):
+        encode(SETTINGS, tmp_path, resume=True)
+    with open_tokens(tmp_path) as store:
+        assert len(store) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"threshold": 0.5}, r"threshold is 0\.5 but was 0\.03"),
+        ({"tokens": 27}, "tokens is 27 but was 24"),
+        ({"moving": False}, "moving is false but was true"),
+        ({"store": "changes"}, 'store is "changes" but was "full"'),
+        ({"shard_frames": 4}, "shard_frames is 4 but was 8"),
+        ({"input": "scene:176x96"}, 'input is "scene:176x96" but was "scene:160x96"'),
+    ],
+)
+def test_a_resume_with_other_settings_is_refused(quiet: Path, changes: dict[str, Any], named: str) -> None:
+    before = shard_bytes(quiet)
+    with pytest.raises(StoreError, match=named):
+        encode(with_(**changes), quiet, resume=True)
+    assert shard_bytes(quiet) == before
+
+
+def test_an_input_file_that_was_replaced_is_not_resumed(tmp_path: Path) -> None:
+    image = tmp_path / "a.png"
+    write_png(image, np.zeros((96, 160, 3), np.uint8))
+    settings = with_(input=str(image), frames=None)
+    encode(settings, tmp_path / "out")
+    write_png(image, np.full((96, 160, 3), 9, np.uint8))
+    with pytest.raises(StoreError, match="input_file is"):
+        encode(settings, tmp_path / "out", resume=True)
+
+
+def test_a_folder_with_tokens_is_not_overwritten(quiet: Path) -> None:
+    with pytest.raises(StoreError, match=r"already holds tokens \(22 frames, complete\)"):
+        encode(SETTINGS, quiet)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"tokens": 5000}, ValueError, "5000 tokens are more than"),
+        ({"tokens": 0}, ValueError, "0"),
+        ({"layout": "spiral"}, ValueError, "spiral"),
+        ({"layout_options": {"wings": 2}}, TypeError, "wings"),
+        ({"input": "nowhere.mp4"}, SourceError, "nowhere.mp4"),
+        ({"moving": False, "gaze": "nowhere.csv"}, SourceError, "nowhere.csv"),
+        ({"dtype": "uint8", "mean": (0.5,) * 3, "std": (0.5,) * 3}, ValueError, "uint8 tokens cannot be normalised"),
+        ({"backend": "abacus"}, ValueError, "abacus"),
+    ],
+)
+def test_settings_that_cannot_be_served_leave_nothing_behind(
+    tmp_path: Path, changes: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        encode(with_(**changes), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"fixations": ((float("nan"), 0.5),)},
+        {"fixations": ()},
+        {"every": 0},
+        {"threshold": 2},
+        {"dtype": "int8"},
+        {"gaze": "a.csv"},
+        {"wings": 2},
+    ],
+)
+def test_settings_check_themselves(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        with_(**changes)
+
+
+def test_a_frame_size_that_changes_midway_goes_on_in_a_new_shard(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "in").mkdir()
+    sizes = [(64, 48)] * 3 + [(128, 96)] * 4 + [(64, 48)] * 2
+    for i, (width, height) in enumerate(sizes):
+        write_png(tmp_path / "in" / f"{i}.png", rng.integers(0, 256, (height, width, 3), np.uint8))
+    settings = EncodeSettings(
+        input=str(tmp_path / "in"), layout="uniform", backend="cpu", threshold=0, shard_frames=3, store="changes"
+    )
+    report = encode(settings, tmp_path / "out", preview=tmp_path / "p.mp4")
+    assert (report.frames, report.size_changes, report.reallocations) == (9, 2, 1)
+    with open_tokens(tmp_path / "out") as store:
+        assert [(shard.frames, shard.tokens) for shard in store.meta.shards] == [(3, 12), (3, 48), (1, 48), (2, 12)]
+        assert [tuple(batch.sizes[0]) for batch in store] == sizes
+    with av.open(str(tmp_path / "p.mp4")) as container:
+        assert {(frame.width, frame.height) for frame in container.decode(video=0)} == {sheet_size((64, 48))}
+    stopped = tmp_path / "stopped"
+    encode(settings, stopped, stop=after_calls(8))
+    encode(settings, stopped, resume=True)
+    assert shard_bytes(stopped) == shard_bytes(tmp_path / "out")
+
+
+def test_preview_and_still_show_every_frame_also_after_a_resume(tmp_path: Path) -> None:
+    settings, out = with_(frames=12), tmp_path / "out"
+    first = encode(settings, out, preview=tmp_path / "a.mp4", still=tmp_path / "a.png", stop=after_calls(10))
+    assert (first.preview, first.still) == (str(tmp_path / "a.mp4"), str(tmp_path / "a.png"))
+    encode(settings, out, preview=tmp_path / "b.mp4", still=tmp_path / "b.png", resume=True)
+    times = []
+    for name in ("a.mp4", "b.mp4"):
+        with av.open(str(tmp_path / name)) as container:
+            times.append([frame.time for frame in container.decode(video=0)])
+    np.testing.assert_allclose(times[0], np.arange(10) / 30, atol=1e-4)
+    np.testing.assert_allclose(times[1], np.arange(12) / 30, atol=1e-4)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()  # frame 8 of both
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == ["", ".mp4", ".mp4", ".png", ".png"]
+
+
+def test_pictures_that_cannot_be_written_are_named_and_lose_no_tokens(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"cannot write preview .*nowhere/p\.mp4"):
+        encode(SETTINGS, tmp_path / "a", preview=tmp_path / "nowhere" / "p.mp4")
+    with pytest.raises(StoreError, match=r"cannot write picture .*nowhere/p\.png"):
+        encode(SETTINGS, tmp_path / "b", still=tmp_path / "nowhere" / "p.png")
+    with open_tokens(tmp_path / "b") as store:
+        assert (len(store), store.meta.status) == (1, "stopped")
+
+
+def test_a_gaze_file_is_followed_and_its_coverage_reported(tmp_path: Path) -> None:
+    samples = [f"{t / 100:.2f},{t / 50:.3f},0.5" for t in range(0, 50)]
+    (tmp_path / "gaze.csv").write_text("\n".join(["time,u,v", *samples]))
+    settings = with_(moving=False, gaze=str(tmp_path / "gaze.csv"))
+    report = encode(settings, tmp_path / "out")
+    assert report.gaze is not None
+    assert report.gaze["fraction"] == pytest.approx(0.49 / 0.7)
+    with open_tokens(tmp_path / "out") as store:
+        rows = [batch.table[0] for batch in store]
+    looked_at = [row["x"][row["side"] == row["side"].min()].mean() for row in rows]
+    assert looked_at[0] < 50 < 110 < looked_at[-1]
+
+
+def test_every_nth_frame(tmp_path: Path) -> None:
+    encode(with_(every=5, frames=4), tmp_path)
+    with open_tokens(tmp_path) as store:
+        np.testing.assert_allclose([batch.pts[0] for batch in store], np.arange(4) * 5 / 30)
+
+
+def test_one_shard_is_in_memory_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    buffers: weakref.WeakSet[ShardBuffer] = weakref.WeakSet()
+    made: list[int] = []
+    real = ShardBuffer.__init__
+
+    def counted(self: ShardBuffer, *args: Any, **options: Any) -> None:
+        real(self, *args, **options)
+        buffers.add(self)
+        made.append(self.capacity)
+
+    monkeypatch.setattr(ShardBuffer, "__init__", counted)
+    alive: list[int] = []
+
+    def progress(_: Progress) -> None:
+        gc.collect()
+        alive.append(len(buffers))
+
+    encode(with_(shard_frames=2, frames=6), tmp_path, progress=progress)
+    assert made == [2] * 3
+    assert max(alive) == 1
