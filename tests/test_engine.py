@@ -206,6 +206,7 @@ def test_arrays_of_every_kind(backend, rng):
     kinds = {
         "numpy": (frame, {}),
         "torch": (torch.from_numpy(frame), {}),
+        "torch float with gradients": (torch.from_numpy(frame / 255).requires_grad_(), {}),
         "channels first": (torch.from_numpy(frame).permute(2, 0, 1), {"channels_first": True}),
         "bottom-left": (frame[::-1], {"origin": "bottom-left"}),
         "strided": (np.repeat(frame, 2, axis=1)[:, ::2], {}),
@@ -226,7 +227,9 @@ def test_arrays_of_every_kind(backend, rng):
     for name, (data, options) in kinds.items():
         with Engine(backend=backend, tokens=4) as engine:
             engine.submit(data, **options)
-            np.testing.assert_array_equal(engine.read_level(0), frame, err_msg=name)
+            stored = engine.read_level(0)
+            expected = frame if stored.dtype == np.uint8 else (frame / 255).astype(np.float32)
+            np.testing.assert_array_equal(stored, expected, err_msg=name)
 
 
 def test_gray_and_rgba_and_floats(backend, rng):

@@ -51,9 +51,9 @@ class Engine:
             the first frame. A larger frame later makes the engine allocate anew, and say so.
         sources: number of independent videos.
         layout: a name (see texvlm.layouts) or a Layout; a Layout brings its own token count and patch.
-        tokens: token budget of a named layout.
+        tokens: token budget of a named layout; None for its own default, 268 where any count will do.
         patch: output pixels along one token side, of a named layout.
-        fov_deg: horizontal field of view that the frame spans, degrees, for layouts driven by acuity.
+        fov_deg: field of view across the longer side of the frame, degrees, for layouts driven by acuity.
         e2_deg: eccentricity at which acuity has halved, degrees.
         backend: "auto", "cuda", "gl", "cpu", or an open Backend (which the caller then closes).
         threshold: largest difference that a tile may keep, as a fraction of full scale; 0 is bit-exact.
@@ -74,7 +74,7 @@ class Engine:
         *,
         sources: int = 1,
         layout: str | Layout = "quadtree",
-        tokens: int = 268,
+        tokens: int | None = None,
         patch: int = 16,
         fov_deg: float = 60.0,
         e2_deg: float = 2.0,
@@ -116,9 +116,9 @@ class Engine:
         self._owns_backend = isinstance(backend, str)
         self.refusals: tuple[str, ...] = ()
         if isinstance(size, TextureSpec):
-            wish = Wish(size.size, size.channels, size.dtype)
+            wish = Wish(size.size, size.channels, size.dtype, self.layout.patch)
         else:
-            wish = Wish(None if size is None else TextureSpec(size).size, channels, pixel_dtype)
+            wish = Wish(None if size is None else TextureSpec(size).size, channels, pixel_dtype, self.layout.patch)
         if isinstance(backend, str):
             choice = open_backend(backend)
             backend, self.refusals = choice.backend, choice.refusals
@@ -205,7 +205,7 @@ class Engine:
             elif self._device is not None and self._device != pixels.device:
                 pixels = pixels.to(self._device)
             elif copy:
-                pixels = pixels.clone()
+                pixels = _copied(pixels)
             listed = [view.source for view in views]
             return TokenBatch(
                 pixels,
@@ -381,3 +381,12 @@ class Engine:
                 f"for {spec.channels} channels; give one a channel"
             )
         return wanted
+
+
+def _copied(pixels: torch.Tensor) -> torch.Tensor:
+    """A copy; on the host by NumPy, because torch would wake its own threads for so little."""
+    if pixels.device.type != "cpu":
+        return pixels.clone()
+    copy = torch.empty_like(pixels)
+    np.copyto(copy.numpy(), pixels.numpy())
+    return copy

@@ -113,9 +113,12 @@ def _host_array(data: object) -> NDArray[Any]:
     if isinstance(data, np.ndarray):
         return data
     if hasattr(data, "__dlpack__"):
-        import torch  # only here: geometry and frames stay importable without loading torch
+        import torch  # only here: frames stay importable without loading torch
+        from torch.utils.dlpack import from_dlpack
 
-        return np.asarray(torch.from_dlpack(data).detach().cpu().numpy())
+        # a tensor that requires gradients cannot be exported, but its values can be looked at
+        tensor = data.detach() if isinstance(data, torch.Tensor) else from_dlpack(data)
+        return np.asarray(tensor.cpu().numpy())
     if hasattr(data, "__array__") or hasattr(data, "__array_interface__"):
         return np.asarray(data)
     raise TypeError(

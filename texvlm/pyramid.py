@@ -24,6 +24,9 @@ COLUMN_LEVELS = 4
 MAX_SIDE = 16384
 """Longest frame side, texels: the texture limit of current GPUs (GL_MAX_TEXTURE_SIZE, CUDA layered arrays)."""
 
+MAX_LEVELS = MAX_SIDE.bit_length()
+"""Levels of the largest frame, down to a single texel."""
+
 ElementType = Literal["uint8", "float32"]
 
 
@@ -36,7 +39,8 @@ class TextureSpec:
         layers: array layers; at least one for each source.
         channels: 1 (gray), 3 (RGB) or 4 (RGBA).
         dtype: element type; "uint8" holds k/255, "float32" holds values as they come.
-        levels: mip levels, base included; 5 at least, because tiles own four.
+        levels: mip levels, base included; 5 at least, because tiles own four. 0 stands for
+            `default_levels(size)`.
     Raises:
         ValueError: a value is out of range; names it.
     """
@@ -57,8 +61,8 @@ class TextureSpec:
             raise ValueError(f"dtype is {self.dtype!r}; accepted: 'uint8', 'float32'")
         if self.levels == 0:
             object.__setattr__(self, "levels", default_levels(self.size))
-        if not COLUMN_LEVELS < self.levels <= 15:
-            raise ValueError(f"levels is {self.levels}; accepted: {COLUMN_LEVELS + 1}..15")
+        if not COLUMN_LEVELS < self.levels <= MAX_LEVELS:
+            raise ValueError(f"levels is {self.levels}; accepted: {COLUMN_LEVELS + 1}..{MAX_LEVELS}")
 
     @property
     def padded_size(self) -> tuple[int, int]:
@@ -84,10 +88,9 @@ def check_frame_size(size: tuple[int, int]) -> None:
         raise ValueError(f"frame size {width} x {height}: each side is 1..{MAX_SIDE} texels")
 
 
-def default_levels(size: tuple[int, int]) -> int:
-    """Levels up to the one at which a single 16-texel patch spans the longer side; never below 5."""
-    longest = max(size)
-    return max(COLUMN_LEVELS + 1, 1 + (-(-longest // TILE) - 1).bit_length())
+def default_levels(size: tuple[int, int], patch: int = TILE) -> int:
+    """Levels up to the one at which a single patch spans the longer side; never below 5."""
+    return min(MAX_LEVELS, max(COLUMN_LEVELS + 1, 1 + (-(-max(size) // patch) - 1).bit_length()))
 
 
 def level_size(size: tuple[int, int], level: int) -> tuple[int, int]:

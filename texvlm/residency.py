@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from texvlm.backends.base import Backend, Texture
 from texvlm.frames import Frame
 from texvlm.profiling import StageTimes
-from texvlm.pyramid import ElementType, TextureSpec
+from texvlm.pyramid import ElementType, TextureSpec, default_levels
 from texvlm.regions import TileMask, tile_grid
 
 _log = logging.getLogger("texvlm")
@@ -57,11 +57,15 @@ class SubmitReport:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a caller said about the texture array before the first frame; None = take it from the frame."""
+    """What a caller said about the texture array before the first frame; None = take it from the frame.
+
+    `patch` is the layout's: smaller patches are filtered from coarser levels.
+    """
 
     size: tuple[int, int] | None
     channels: int | None
     dtype: ElementType | None
+    patch: int
 
 
 class FrameStore:
@@ -177,11 +181,12 @@ class FrameStore:
             )
         now = (old.spec.size if old else self._wish.size) or frame.size
         size = (max(now[0], frame.size[0]), max(now[1], frame.size[1]))
-        if old is None:
-            return self.allocate(TextureSpec(size, self._sources, channels, dtype)), False
-        if size == old.spec.size:
+        if old is not None and size == old.spec.size:
             return old, False
-        new = self.allocate(TextureSpec(size, old.spec.layers, channels, dtype))
+        layers = self._sources if old is None else old.spec.layers
+        new = self.allocate(TextureSpec(size, layers, channels, dtype, default_levels(size, self._wish.patch)))
+        if old is None:
+            return new, False
         self._move(old, new)
         _log.info("texture array allocated anew: %s -> %s texels for a frame of %s", now, size, frame.size)
         return new, True

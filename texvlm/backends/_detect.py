@@ -16,8 +16,10 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from texvlm.backends._threads import parallel_region
+from texvlm.backends._threads import ThreadAccount
 from texvlm.regions import TILE, TileMask, tile_grid
+
+_detecting, _copying = ThreadAccount(), ThreadAccount()
 
 
 def detect_tiles(stored: NDArray[Any], pixels: NDArray[Any], threshold: float) -> TileMask:
@@ -33,11 +35,10 @@ def detect_tiles(stored: NDArray[Any], pixels: NDArray[Any], threshold: float) -
     height, width, channels = pixels.shape
     columns, rows = tile_grid((width, height))
     mask = np.empty((rows, columns), np.bool_)
-    if pixels.dtype == np.uint8:
-        kernel, limit = _detect_kernel_u8(channels), np.uint8(min(255, int(threshold)))
-    else:
-        kernel, limit = _detect_kernel_f32(channels), np.float32(threshold)
-    with parallel_region():
+    integer = pixels.dtype == np.uint8
+    kernel = _detect_kernel_u8(channels) if integer else _detect_kernel_f32(channels)
+    limit = np.uint8(min(255, int(threshold))) if integer else np.float32(threshold)
+    with _detecting.region(pixels.size):
         kernel(stored.reshape(stored.shape[0], -1), pixels.reshape(height, -1), limit, mask)
     return mask
 
@@ -51,7 +52,7 @@ def copy_tiles(stored: NDArray[Any], pixels: NDArray[Any], tiles: TileMask) -> N
         tiles: bool, (rows, columns).
     """
     height, _, channels = pixels.shape
-    with parallel_region():
+    with _copying.region(int(np.count_nonzero(tiles)) * TILE * TILE * channels):
         _copy_kernel(channels)(stored.reshape(stored.shape[0], -1), pixels.reshape(height, -1), tiles)
 
 
@@ -59,7 +60,7 @@ def copy_tiles(stored: NDArray[Any], pixels: NDArray[Any], tiles: TileMask) -> N
 def _detect_kernel_u8(channels: int) -> Callable[..., None]:
     span = TILE * channels
 
-    @njit(parallel=True, cache=True, nogil=True)  # type: ignore[untyped-decorator]
+    @njit(parallel=True, cache=True, nogil=True)
     def detect(stored, frame, limit, mask):  # type: ignore[no-untyped-def]
         height, width = frame.shape
         whole = width // span
@@ -89,7 +90,7 @@ def _detect_kernel_u8(channels: int) -> Callable[..., None]:
 def _detect_kernel_f32(channels: int) -> Callable[..., None]:
     span = TILE * channels
 
-    @njit(parallel=True, cache=True, nogil=True)  # type: ignore[untyped-decorator]
+    @njit(parallel=True, cache=True, nogil=True)
     def detect(stored, frame, limit, mask):  # type: ignore[no-untyped-def]
         height, width = frame.shape
         for ty in prange(mask.shape[0]):
@@ -110,7 +111,7 @@ def _detect_kernel_f32(channels: int) -> Callable[..., None]:
 def _copy_kernel(channels: int) -> Callable[..., None]:
     span = TILE * channels
 
-    @njit(parallel=True, cache=True, nogil=True)  # type: ignore[untyped-decorator]
+    @njit(parallel=True, cache=True, nogil=True)
     def copy(stored, frame, tiles):  # type: ignore[no-untyped-def]
         height, width = frame.shape
         for ty in prange(tiles.shape[0]):

@@ -19,7 +19,7 @@ from numba import njit, prange
 from texvlm.layouts.table import PADDING_LAYER
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def split_lod(side, patch, last_level):  # type: ignore[no-untyped-def]
     """(mip level, weight of the next level) of a token: floor and fraction of log2(side / patch).
 
@@ -34,7 +34,7 @@ def split_lod(side, patch, last_level):  # type: ignore[no-untyped-def]
     return level, log2(mantissa * 2.0)
 
 
-@njit(inline="always")  # type: ignore[untyped-decorator]
+@njit(inline="always")
 def _axis(centre, side, patch, level, count, first, second, weight):  # type: ignore[no-untyped-def]
     """Texel indices and weights along one axis; True when every weight is zero and texels are consecutive."""
     aligned = True
@@ -64,7 +64,7 @@ def sample_kernel(channels: int, to_bytes: bool) -> Callable[..., None]:
     C = channels
     one, low_byte, high_byte = np.float32(1), np.float32(0), np.float32(255)
 
-    @njit(parallel=True, cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+    @njit(parallel=True, cache=True, nogil=True, error_model="numpy")
     def sample(texels, offsets, pitches, frame_sizes, places, names, rows, slots, out, scale, bias):  # type: ignore[no-untyped-def]
         patch = out.shape[2]
         last_level = len(offsets) - 1

@@ -1,9 +1,10 @@
 """Who may call OpenGL: a context with the one thread that owns it.
 
-`HeadlessContext` is ours: one for each process and device, made on first use, kept for the life of
-the process (drivers leak memory when contexts are made again and again), current on one thread of
-its own. Calls from other threads are handed over and block; exceptions travel back. Because it is
-never current on a caller's thread, whatever the caller has current there stays current.
+`HeadlessContext` is ours: one for each process and device, made on first use, kept with its compiled
+programs for the life of the process (drivers leak memory when contexts are made again and again),
+current on one thread of its own. Calls from other threads are handed over and block; exceptions
+travel back. Because it is never current on a caller's thread, what the caller has current there
+stays current.
 
 `CurrentContext` is the application's: current on the thread that opened the backend, and every call
 must come from there. What the calls touch is saved and restored.
@@ -27,6 +28,7 @@ from typing import Protocol, TypeVar
 from texvlm.backends import _gl_api as gl_names
 from texvlm.backends._egl import GL_VERSION, INSTALL_ADVICE, EglDevice, load_egl
 from texvlm.backends._gl_api import GlApi, error_name
+from texvlm.backends._gl_programs import Programs
 from texvlm.backends._gl_state import default_pixel_store, preserved_state
 from texvlm.errors import BackendUnavailable, ClosedError, DeviceCallError
 
@@ -62,7 +64,9 @@ class GlContext(Protocol):
 
     gl: GlApi
     info: GlInfo
-    live: Counter[str]  # objects of ours that exist: "texture", "buffer", "program"
+    programs: Programs
+    live: Counter[str]  # textures and buffers of ours that exist
+    shared: bool  # other backends may use it too, and will after this one
 
     @property
     def alive(self) -> bool:
@@ -131,7 +135,9 @@ class HeadlessContext:
 
     gl: GlApi
     info: GlInfo
+    programs: Programs
     live: Counter[str]
+    shared = True
 
     def __init__(self, device: EglDevice) -> None:
         """Start the thread and make the context.
@@ -147,6 +153,7 @@ class HeadlessContext:
         self._thread.start()
         try:
             self.gl, self.info = self.run(self._make)
+            self.programs = Programs(self.gl)
         except BaseException:
             self.stop()
             raise
@@ -248,7 +255,9 @@ class CurrentContext:
 
     gl: GlApi
     info: GlInfo
+    programs: Programs
     live: Counter[str]
+    shared = False
 
     def __init__(self) -> None:
         """Adopt what is current.
@@ -265,6 +274,7 @@ class CurrentContext:
         _require_version(address_of)
         self.gl = GlApi(address_of)
         self.info = read_info(self.gl)
+        self.programs = Programs(self.gl)
 
     @property
     def alive(self) -> bool:

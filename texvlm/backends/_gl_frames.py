@@ -14,7 +14,6 @@ from texvlm.backends import _gl_api as names
 from texvlm.backends._gl_buffers import MappedBuffer, Staging
 from texvlm.backends._gl_context import GlContext
 from texvlm.backends._gl_pack import Pieces, find_rectangles, list_tiles, pack, split_pieces
-from texvlm.backends._gl_programs import Programs
 from texvlm.backends._gl_texture import GlTexture
 from texvlm.pyramid import COLUMN_LEVELS
 from texvlm.regions import TILE, TileMask
@@ -38,9 +37,8 @@ TAIL_THREADS = 64
 class FrameWriter:
     """Writes level 0 and mips of textures."""
 
-    def __init__(self, context: GlContext, programs: Programs, staging: Staging) -> None:
+    def __init__(self, context: GlContext, staging: Staging) -> None:
         self._context = context
-        self._programs = programs
         self._staging = staging
 
     def upload(self, texture: GlTexture, layer: int, tiles: TileMask) -> None:
@@ -90,7 +88,7 @@ class FrameWriter:
         block = self._staging.take(list_start + len(pieces) * 8)
         pack(texture.mirror[layer], pieces, block.memory)
         block.write(list_start, pieces[:, :2])
-        program = self._programs.use("upload.comp", texture.texel.definitions)
+        program = self._context.programs.use("upload.comp", texture.texel.definitions)
         gl.glProgramUniform1i(program.name, program.location("layer"), layer)
         texture.bind_level(self._context, 0, 0)
         block.bind(self._context, 0, list_start, len(pieces) * 8)
@@ -103,7 +101,7 @@ class FrameWriter:
         """Levels 1..4 of the `count` tiles that the block lists from its start."""
         gl = self._context.gl
         definitions = (*texture.texel.definitions, ("TEXVLM_TILES", f"{TILES_PER_GROUP}u"))
-        program = self._programs.use("build_mips.comp", definitions)
+        program = self._context.programs.use("build_mips.comp", definitions)
         gl.glProgramUniform1i(program.name, program.location("layer"), layer)
         for level in range(1, COLUMN_LEVELS + 1):
             texture.bind_level(self._context, level, level)
@@ -121,7 +119,7 @@ class FrameWriter:
     ) -> None:
         """Levels 5 and up; the block lists level 4 + k between the entries `starts[k]` and `starts[k + 1]`."""
         gl = self._context.gl
-        program = self._programs.use("build_tail.comp", texture.texel.definitions)
+        program = self._context.programs.use("build_tail.comp", texture.texel.definitions)
         gl.glProgramUniform1i(program.name, program.location("layer"), layer)
         gl.glProgramUniform2i(program.name, program.location("last"), *last)
         block.bind(self._context, 0, 0, starts[-1] * 8)

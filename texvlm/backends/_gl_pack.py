@@ -12,11 +12,15 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from texvlm.backends._threads import parallel_region
+from texvlm.backends._threads import ThreadAccount
 from texvlm.regions import TILE, TileMask
+
+_packing = ThreadAccount()
 
 Pieces = NDArray[np.int32]
 """Rectangles in tiles, (x, y, width, height), shape (n, 4)."""
+
+_packing = ThreadAccount()
 
 
 def find_rectangles(tiles: TileMask, limit: int) -> Pieces | None:
@@ -78,7 +82,7 @@ def pack(stored: NDArray[Any], pieces: Pieces, packed: NDArray[np.uint8]) -> NDA
         axis=1,
     )
     words = stored.reshape(height, -1).view(np.uint32)
-    with parallel_region():
+    with _packing.region(int(texels.sum()) * channels):
         if channels != 3:
             _copy(words, strips, packed[: packed.size // 4 * 4].view(np.uint32), stored.itemsize * channels)
         elif stored.dtype == np.uint8:

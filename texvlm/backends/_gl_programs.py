@@ -13,9 +13,8 @@ from ctypes import byref, c_char_p, c_int
 from dataclasses import dataclass, field
 
 from texvlm.backends._gl_api import COMPILE_STATUS, COMPUTE_SHADER, INFO_LOG_LENGTH, LINK_STATUS, GlApi
-from texvlm.backends._gl_context import GlContext
 from texvlm.errors import KernelBuildError
-from texvlm.resources import read_resource
+from texvlm.resources import read_shader
 
 VERSION_LINE = "#version 450 core"
 _INCLUDE = re.compile(r'^\s*#include\s+"([^"]+)"\s*$')
@@ -41,11 +40,14 @@ class Program:
 
 
 class Programs:
-    """Every program of one backend. All methods run where the context is current."""
+    """Every program of one context. All methods run where it is current."""
 
-    def __init__(self, context: GlContext) -> None:
-        self._context = context
+    def __init__(self, gl: GlApi) -> None:
+        self._gl = gl
         self._programs: dict[tuple[str, Definitions], Program] = {}
+
+    def __len__(self) -> int:
+        return len(self._programs)
 
     def use(self, file: str, definitions: Definitions) -> Program:
         """The program, made on first use, put in use.
@@ -56,17 +58,15 @@ class Programs:
         key = (file, definitions)
         if key not in self._programs:
             text, files = assemble(file, definitions)
-            self._programs[key] = Program(self._context.gl, build(self._context.gl, text, files))
-            self._context.live["program"] += 1
+            self._programs[key] = Program(self._gl, build(self._gl, text, files))
         program = self._programs[key]
-        self._context.gl.glUseProgram(program.name)
+        self._gl.glUseProgram(program.name)
         return program
 
     def close(self) -> None:
         """Delete them all."""
         for program in self._programs.values():
-            self._context.gl.glDeleteProgram(program.name)
-            self._context.live["program"] -= 1
+            self._gl.glDeleteProgram(program.name)
         self._programs.clear()
 
 
@@ -80,7 +80,7 @@ def assemble(file: str, definitions: Definitions, *, text: str | None = None) ->
     """
     files: list[str] = []
     lines = [VERSION_LINE, *(f"#define {name} {value}" for name, value in definitions)]
-    lines += _with_includes(file, read_resource("shaders", file) if text is None else text, files)
+    lines += _with_includes(file, read_shader(file) if text is None else text, files)
     return "\n".join(lines) + "\n", files
 
 
@@ -95,7 +95,7 @@ def _with_includes(file: str, text: str, files: list[str]) -> list[str]:
         elif match[1] in files:
             raise KernelBuildError(f"{file}:{index}: {match[1]} is included twice")
         else:
-            lines += _with_includes(match[1], read_resource("shaders", match[1]), files)
+            lines += _with_includes(match[1], read_shader(match[1]), files)
             lines.append(f"#line {index + 1} {number}")
     return lines
 

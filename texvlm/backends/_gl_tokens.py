@@ -16,7 +16,7 @@ from texvlm.backends import _gl_api as names
 from texvlm.backends._gl_buffers import Fence, MappedBuffer, Staging
 from texvlm.backends._gl_context import GlContext
 from texvlm.backends._gl_frames import MAX_GROUPS
-from texvlm.backends._gl_programs import Definitions, Program, Programs
+from texvlm.backends._gl_programs import Definitions, Program
 from texvlm.backends._gl_texture import GlTexture
 from texvlm.backends.base import Normalisation
 from texvlm.layouts.table import PADDING_LAYER, Table
@@ -30,9 +30,8 @@ _OUT_BITS = {torch.uint8: 8, torch.float16: 16, torch.float32: 32}
 class TokenSampler:
     """Filters tokens into mapped buffers."""
 
-    def __init__(self, context: GlContext, programs: Programs, staging: Staging) -> None:
+    def __init__(self, context: GlContext, staging: Staging) -> None:
         self._context = context
-        self._programs = programs
         self._staging = staging
 
     def sample(
@@ -61,7 +60,9 @@ class TokenSampler:
         gl, info = self._context.gl, self._context.info
         patch, bits = int(out.shape[-1]), _OUT_BITS[out.dtype]
         unit = 4 if patch % 2 == 0 else 1
-        program = self._programs.use("sample.comp", sample_definitions(patch, texture.spec.channels, bits, unit))
+        program = self._context.programs.use(
+            "sample.comp", sample_definitions(patch, texture.spec.channels, bits, unit)
+        )
         gl.glProgramUniform1i(program.name, program.location("last_level"), texture.spec.levels - 1)
         self._set_vector(program, "mean", normalisation.mean, 0.0)
         self._set_vector(program, "inverse_std", [1 / s for s in normalisation.std], 1.0)

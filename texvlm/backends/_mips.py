@@ -17,9 +17,11 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from texvlm.backends._threads import parallel_region
+from texvlm.backends._threads import ThreadAccount
 from texvlm.pyramid import COLUMN_LEVELS
-from texvlm.regions import TileMask
+from texvlm.regions import TILE, TileMask
+
+_building = ThreadAccount()
 
 
 def build_levels(
@@ -37,7 +39,7 @@ def build_levels(
         Tail texels written.
     """
     integer = texels.dtype == np.uint8
-    with parallel_region():
+    with _building.region(int(np.count_nonzero(tiles)) * TILE * TILE * channels):
         _columns_kernel(channels, integer)(texels, offsets, pitches, tiles)
     return int(_tail_kernel(channels, integer)(texels, offsets, pitches, tiles))
 

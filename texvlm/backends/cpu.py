@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from texvlm.backends._detect import copy_tiles, detect_tiles
 from texvlm.backends._filter import sample_kernel, table_views
 from texvlm.backends._mips import build_levels
-from texvlm.backends._threads import parallel_region
+from texvlm.backends._threads import ThreadAccount
 from texvlm.backends.base import Backend, Counters, Normalisation, Texture
 from texvlm.errors import ClosedError
 from texvlm.frames import Frame
@@ -52,6 +52,7 @@ class CpuBackend(Backend):
     def __init__(self) -> None:
         self.counters = Counters()
         self._closed = False
+        self._sampling = ThreadAccount()
 
     def create_texture(self, spec: TextureSpec) -> Texture:
         """See Backend."""
@@ -110,12 +111,14 @@ class CpuBackend(Backend):
         scale, bias = 1 / (full_scale * std), -mean / std
         if to_bytes:
             scale, bias = np.full_like(std, 255 / full_scale), np.full_like(mean, 0.5)
-        # Numba has no half floats on the host: they are filtered as float32 and converted once
+        # Numba has no half floats on the host: they are filtered as float32 and converted once. By
+        # NumPy, as every copy on this path: torch would wake its own threads for it.
+        pixels = out.numpy()
         direct = out.dtype != torch.float16
-        target = out if direct else torch.empty((len(rows), *out.shape[1:]), dtype=torch.float32)
+        target = pixels if direct else np.empty((len(rows), *pixels.shape[1:]), np.float32)
         slots = rows if direct else np.arange(len(rows), dtype=np.int32)
         places, names = table_views(table)
-        with parallel_region():
+        with self._sampling.region(len(rows) * out[0].numel()):
             sample_kernel(texture.spec.channels, to_bytes)(
                 pyramids.texels,
                 pyramids.offsets,
@@ -125,12 +128,12 @@ class CpuBackend(Backend):
                 names,
                 rows,
                 slots,
-                target.numpy(),
+                target,
                 scale.astype(np.float32),
                 bias.astype(np.float32),
             )
         if not direct:
-            out[torch.from_numpy(rows).long()] = target.half()
+            pixels[rows] = target.astype(np.float16)
         self.counters.tokens_sampled += int(np.count_nonzero(table["layer"][rows] != PADDING_LAYER))
 
     def read_level(self, texture: Texture, layer: int, level: int) -> NDArray[np.generic]:

@@ -47,7 +47,7 @@ def stale_rows(
     return stale
 
 
-@njit(inline="always")  # type: ignore[untyped-decorator]
+@njit(inline="always")
 def _tile_span(centre, side, patch, level, count):  # type: ignore[no-untyped-def]
     """[first, stop) tiles read along one axis at one level of `count` texels."""
     reach = (patch - 1) * side / (2.0 * patch)
@@ -57,7 +57,7 @@ def _tile_span(centre, side, patch, level, count):  # type: ignore[no-untyped-de
     return (floor(low) << level) // TILE, ((ceil(high) + 1 << level) - 1) // TILE + 1
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _mark_stale(places, names, versions, seen, frame_sizes, patch, last_level, stale):  # type: ignore[no-untyped-def]
     for row in range(len(places)):
         layer = names[row, 3]

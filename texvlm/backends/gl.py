@@ -26,7 +26,6 @@ from texvlm.backends._egl import load_egl
 from texvlm.backends._gl_buffers import Results, Staging
 from texvlm.backends._gl_context import CurrentContext, GlContext, look_at, open_device
 from texvlm.backends._gl_frames import FrameWriter
-from texvlm.backends._gl_programs import Programs
 from texvlm.backends._gl_texture import GlTexture, create_texture, delete_texture, read_texels
 from texvlm.backends._gl_tokens import TokenSampler
 from texvlm.backends.base import Backend, Counters, Normalisation, Texture
@@ -109,11 +108,10 @@ class GlBackend(Backend):
         """See open_headless and open_current."""
         self.counters = Counters()
         self._context = context
-        self._programs = Programs(context)
         self._staging = Staging(context)
         self._results = Results(context)
-        self._writer = FrameWriter(context, self._programs, self._staging)
-        self._sampler = TokenSampler(context, self._programs, self._staging)
+        self._writer = FrameWriter(context, self._staging)
+        self._sampler = TokenSampler(context, self._staging)
         self._textures: list[GlTexture] = []
         self._closed = False
         if context.info.software:
@@ -246,7 +244,8 @@ class GlBackend(Backend):
         self._textures.clear()
         self._staging.close()
         self._results.close()
-        self._programs.close()
+        if not self._context.shared:
+            self._context.programs.close()
         self._context.gl.glFlush()
         self._context.gl.check("close")
 
