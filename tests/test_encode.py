@@ -372,8 +372,11 @@ def test_pictures_that_cannot_be_written_are_named_and_lose_no_tokens(tmp_path: 
         encode(SETTINGS, tmp_path / "a", preview=tmp_path / "nowhere" / "p.mp4")
     with pytest.raises(StoreError, match=r"cannot write picture .*nowhere/p\.png"):
         encode(SETTINGS, tmp_path / "b", still=tmp_path / "nowhere" / "p.png")
-    with open_tokens(tmp_path / "b") as store:
-        assert (len(store), store.meta.status) == (1, "stopped")
+    (tmp_path / "p.png").mkdir()
+    with pytest.raises(StoreError, match=r"cannot write picture .*p\.png: Is a directory"):
+        encode(SETTINGS, tmp_path / "c", still=tmp_path / "p.png")
+    with open_tokens(tmp_path / "c") as store:
+        assert (len(store), store.meta.status) == (FRAMES, "complete")
 
 
 def test_a_gaze_file_is_followed_and_its_coverage_reported(tmp_path: Path) -> None:

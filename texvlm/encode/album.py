@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from texvlm.encode.settings import EncodeSettings
 from texvlm.errors import StoreError
 from texvlm.frames import Frame
-from texvlm.pictures import draw_sheet, sheet_size, write_png
+from texvlm.pictures import Image, draw_sheet, sheet_size, write_png
 from texvlm.preview import PreviewWriter
 from texvlm.residency import SubmitReport
 from texvlm.sources import Source
@@ -24,8 +24,8 @@ NOMINAL_RATE = 25.0
 class Album:
     """Owns the pictures of one job. Leaving it makes the preview whole, however far the job came.
 
-    The still picture is drawn again at frames 0, 1, 2, 4, 8, ...: whenever a job ends, and whether or
-    not its length was known, the picture shows a frame from its second half, at the cost of a few.
+    The still picture is the last of frames 0, 1, 2, 4, 8, ...: whenever a job ends, and whether or not
+    its length was known, it shows a frame from the second half, and only a few had to be drawn.
 
     Args:
         source: for the shape and rate of the preview.
@@ -34,7 +34,7 @@ class Album:
         still: the PNG, or None.
 
     Raises:
-        StoreError: the preview cannot be written.
+        StoreError: the preview cannot be written, or the picture's folder does not exist.
     """
 
     def __init__(
@@ -42,7 +42,9 @@ class Album:
     ) -> None:
         self._settings = settings
         self._still = None if still is None else Path(still)
-        self._drawn = False
+        if self._still is not None and not self._still.parent.is_dir():
+            raise StoreError(f"cannot write picture {self._still}: its folder does not exist")
+        self._sheet: Image | None = None
         self._writer = (
             None
             if preview is None
@@ -56,12 +58,12 @@ class Album:
 
     @property
     def still(self) -> str | None:
-        """The still picture's path, once there is one."""
-        return str(self._still) if self._drawn else None
+        """The still picture's path, if there is something on it."""
+        return str(self._still) if self._sheet is not None else None
 
     def wants(self, index: int) -> bool:
         """Whether frame `index` appears in any picture."""
-        return self._writer is not None or (self._still is not None and index & (index - 1) == 0)
+        return self._writer is not None or (self._still is not None and _is_still(index))
 
     def draw(
         self, index: int, frame: Frame, batch: TokenBatch, report: SubmitReport, fixations: NDArray[np.float64]
@@ -78,18 +80,27 @@ class Album:
         )
         if self._writer is not None:
             self._writer.write(sheet, frame.pts)
-        if self._still is not None and index & (index - 1) == 0:
+        if self._still is not None and _is_still(index):
+            self._sheet = sheet
+
+    def finish(self) -> None:
+        """Make the files whole; StoreError when one cannot be written."""
+        if self._writer is not None:
+            self._writer.finish()
+        if self._still is not None and self._sheet is not None:
             try:
-                write_png(self._still, sheet)
+                write_png(self._still, self._sheet)
             except OSError as error:
                 raise StoreError(f"cannot write picture {self._still}: {error.strerror or error}") from error
-            self._drawn = True
 
     def __enter__(self) -> Album:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if self._writer is None:
-            return
         with contextlib.suppress(StoreError) if error is not None else contextlib.nullcontext():
-            self._writer.finish()
+            self.finish()
+
+
+def _is_still(index: int) -> bool:
+    """0 and the powers of two."""
+    return index & (index - 1) == 0
