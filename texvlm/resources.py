@@ -9,36 +9,31 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-FOLDERS = ("shaders", "cuda")
+
+def shader_folder() -> Traversable:
+    """The folder of GLSL files. FileNotFoundError when the installation is incomplete."""
+    return _folder("shaders")
 
 
-def resource_folder(folder: str) -> Traversable:
-    """The folder `shaders` or `cuda`, wherever this installation has it.
-
-    Raises:
-        ValueError: not one of FOLDERS.
-        FileNotFoundError: neither place has it; the installation is incomplete.
-    """
-    if folder not in FOLDERS:
-        raise ValueError(f"resource folder {folder!r}; accepted: {', '.join(FOLDERS)}")
-    package = files("texvlm")
-    packaged = package / folder
-    if packaged.is_dir():
-        return packaged
-    checkout = Path(str(package)).parent / folder
-    if checkout.is_dir():
-        return checkout
-    raise FileNotFoundError(f"{packaged} and {checkout} are both missing; install texvlm again")
+def cuda_folder() -> Traversable:
+    """The folder of CUDA files. FileNotFoundError when the installation is incomplete."""
+    return _folder("cuda")
 
 
-def read_resource(folder: str, name: str) -> str:
-    """Text of one file, such as ("shaders", "sample.comp").
-
-    Raises:
-        ValueError: not one of FOLDERS.
-        FileNotFoundError: no such file; names it.
-    """
-    path = resource_folder(folder) / name
+def read_shader(name: str) -> str:
+    """Text of one GLSL file, such as "sample.comp". FileNotFoundError names a file that is not there."""
+    path = shader_folder() / name
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; install texvlm again")
     return path.read_text(encoding="utf-8")
+
+
+def _folder(name: str) -> Traversable:
+    package = files("texvlm")
+    packaged = package / name
+    if packaged.is_dir():
+        return packaged
+    checkout = Path(str(package)).parent / name
+    if checkout.is_dir():
+        return checkout
+    raise FileNotFoundError(f"{packaged} and {checkout} are both missing; install texvlm again")

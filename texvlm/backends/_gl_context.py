@@ -6,8 +6,8 @@ current on one thread of its own. Calls from other threads are handed over and b
 travel back. Because it is never current on a caller's thread, what the caller has current there
 stays current.
 
-`CurrentContext` is the application's: current on the thread that opened the backend, and every call
-must come from there. What the calls touch is saved and restored.
+`CurrentContext` (in `_gl_current`) is the application's: current on the thread that opened the backend,
+and every call must come from there.
 
 Neither survives a fork: in the child every call raises ClosedError, and no context can be opened
 (drivers hang when they are initialised twice across a fork). Use the spawn start method.
@@ -15,11 +15,10 @@ Neither survives a fork: in the child every call raises ClosedError, and no cont
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -27,9 +26,9 @@ from typing import Protocol, TypeVar
 
 from texvlm.backends import _gl_api as gl_names
 from texvlm.backends._egl import GL_VERSION, INSTALL_ADVICE, EglDevice, load_egl
-from texvlm.backends._gl_api import GlApi, error_name
+from texvlm.backends._gl_api import GlApi
 from texvlm.backends._gl_programs import Programs
-from texvlm.backends._gl_state import default_pixel_store, preserved_state
+from texvlm.backends._gl_state import default_pixel_store
 from texvlm.errors import BackendUnavailable, ClosedError, DeviceCallError
 
 T = TypeVar("T")
@@ -82,8 +81,8 @@ class GlContext(Protocol):
 # ---------------------------------------------------------------- after a fork
 
 _generation = 0
-"""Forks since this module was loaded; a context of an older generation belongs to an ancestor."""
-_contexts_made = 0
+"""Forks since this module was loaded; what was made in an older generation belongs to an ancestor."""
+_contexts_made = False
 _lock = threading.Lock()
 
 
@@ -97,24 +96,32 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _refuse_forked(alive: bool) -> None:
-    if not alive:
-        raise ClosedError(
-            "this OpenGL context belongs to the parent of this forked process; open the engine in the child, "
-            "in workers started with the 'spawn' method"
-        )
+class Birthplace:
+    """Remembers in which process a context was made."""
 
+    def __init__(self) -> None:
+        """Raises BackendUnavailable in a process that was forked from one with a context."""
+        global _contexts_made
+        if _generation and _contexts_made:
+            raise BackendUnavailable(
+                "this process was forked from one with an OpenGL context, and drivers hang when opened again; "
+                "start workers with the 'spawn' method"
+            )
+        _contexts_made = True
+        self._generation = _generation
 
-def _new_generation() -> int:
-    """The current generation, for a context about to be made; BackendUnavailable after a fork from one."""
-    global _contexts_made
-    if _generation and _contexts_made:
-        raise BackendUnavailable(
-            "this process was forked from one with an OpenGL context, and drivers hang when opened again; "
-            "start workers with the 'spawn' method"
-        )
-    _contexts_made += 1
-    return _generation
+    @property
+    def is_here(self) -> bool:
+        """This is the process."""
+        return self._generation == _generation
+
+    def require(self) -> None:
+        """Raises ClosedError in any other."""
+        if not self.is_here:
+            raise ClosedError(
+                "this OpenGL context belongs to the parent of this forked process; open the engine in the child, "
+                "in workers started with the 'spawn' method"
+            )
 
 
 # ---------------------------------------------------------------- our own context
@@ -145,7 +152,7 @@ class HeadlessContext:
         Raises:
             DeviceCallError, BackendUnavailable: the device cannot give an OpenGL context of GL_VERSION.
         """
-        self._generation = _new_generation()
+        self._birthplace = Birthplace()
         self.device = device
         self.live = Counter()
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
@@ -161,11 +168,11 @@ class HeadlessContext:
     @property
     def alive(self) -> bool:
         """See GlContext."""
-        return self._generation == _generation
+        return self._birthplace.is_here
 
     def run(self, work: Callable[[], T]) -> T:
         """See GlContext."""
-        _refuse_forked(self.alive)
+        self._birthplace.require()
         if threading.current_thread() is self._thread:
             return work()
         done = threading.Lock()
@@ -228,7 +235,7 @@ def headless_context(device: EglDevice) -> HeadlessContext:
         DeviceCallError, BackendUnavailable: see HeadlessContext.
     """
     with _lock:
-        if device.index not in _headless or _headless[device.index]._generation != _generation:
+        if device.index not in _headless or not _headless[device.index].alive:
             _headless[device.index] = HeadlessContext(device)
         return _headless[device.index]
 
@@ -247,109 +254,7 @@ def look_at(device: EglDevice) -> GlInfo:
         return context.info
 
 
-# ---------------------------------------------------------------- the application's context
-
-
-class CurrentContext:
-    """The context that the application has current on this thread, through EGL or GLX."""
-
-    gl: GlApi
-    info: GlInfo
-    programs: Programs
-    live: Counter[str]
-    shared = False
-
-    def __init__(self) -> None:
-        """Adopt what is current.
-
-        Raises:
-            BackendUnavailable: nothing is, or it is older than GL_VERSION.
-        """
-        self._generation = _new_generation()
-        self._thread = threading.current_thread()
-        self._current_handle, address_of = _current_api()
-        self._handle = self._current_handle()
-        self.live = Counter()
-        self._retired: deque[Callable[[], None]] = deque()
-        _require_version(address_of)
-        self.gl = GlApi(address_of)
-        self.info = read_info(self.gl)
-        self.programs = Programs(self.gl)
-
-    @property
-    def alive(self) -> bool:
-        """See GlContext."""
-        return self._generation == _generation
-
-    def run(self, work: Callable[[], T]) -> T:
-        """See GlContext. DeviceCallError on another thread, or when another context is current."""
-        _refuse_forked(self.alive)
-        here = threading.current_thread()
-        if here is not self._thread:
-            raise DeviceCallError(
-                f"call from thread {here.name!r}, but this backend uses the OpenGL context that is current on "
-                f"thread {self._thread.name!r}; call from there, or open a headless backend"
-            )
-        if self._current_handle() != self._handle:
-            raise DeviceCallError(
-                "another OpenGL context is current, or none; make the one current that was when the backend was opened"
-            )
-        for code in self.gl.pending_errors():
-            _log.warning("the application left an OpenGL error behind: %s", error_name(code))
-        with preserved_state(self.gl):
-            while self._retired:
-                self._retired.popleft()()
-            return work()
-
-    def retire(self, work: Callable[[], None]) -> None:
-        """See GlContext. It happens with the next call."""
-        if self.alive:
-            self._retired.append(work)
-
-
-def _current_api() -> tuple[Callable[[], int | None], Callable[[bytes], int | None]]:
-    """(look-up of the current context, look-up of function addresses) of the API that has one current."""
-    tried = []
-    try:
-        egl = load_egl()
-        if egl.current_context():
-            return egl.current_context, egl.get_proc_address
-        tried.append("EGL has none")
-    except BackendUnavailable:
-        tried.append("libEGL is not there")
-    try:
-        glx = ctypes.CDLL("libGL.so.1")
-        current, address_of = glx.glXGetCurrentContext, glx.glXGetProcAddressARB
-    except (OSError, AttributeError):
-        tried.append("GLX is not there")
-    else:
-        current.restype = address_of.restype = ctypes.c_void_p
-        current.argtypes, address_of.argtypes = (), (ctypes.c_char_p,)
-        if current():
-            return current, address_of
-        tried.append("GLX has none")
-    raise BackendUnavailable(
-        f"no OpenGL context is current on thread {threading.current_thread().name!r} ({', '.join(tried)}); "
-        "make the application's context current first, or open a headless backend"
-    )
-
-
-def _require_version(address_of: Callable[[bytes], int | None]) -> None:
-    """BackendUnavailable unless the current context is at least GL_VERSION; asked before anything else is bound."""
-    get = ctypes.PYFUNCTYPE(None, ctypes.c_uint, ctypes.POINTER(ctypes.c_int))(address_of(b"glGetIntegerv") or 0)
-    version = []
-    for what in (gl_names.MAJOR_VERSION, gl_names.MINOR_VERSION):
-        value = ctypes.c_int()
-        get(what, ctypes.byref(value))
-        version.append(value.value)
-    if tuple(version) < GL_VERSION:
-        raise BackendUnavailable(
-            f"the current context offers OpenGL {version[0]}.{version[1]}; "
-            f"{GL_VERSION[0]}.{GL_VERSION[1]} or later is needed"
-        )
-
-
-# ---------------------------------------------------------------- both
+# ---------------------------------------------------------------- finding one
 
 
 def read_info(gl: GlApi) -> GlInfo:

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from texvlm.backends._detect import copy_tiles, detect_tiles
 from texvlm.backends._egl import load_egl
 from texvlm.backends._gl_buffers import Results, Staging
-from texvlm.backends._gl_context import CurrentContext, GlContext, look_at, open_device
+from texvlm.backends._gl_context import GlContext, look_at, open_device
+from texvlm.backends._gl_current import CurrentContext
 from texvlm.backends._gl_frames import FrameWriter
 from texvlm.backends._gl_texture import GlTexture, create_texture, delete_texture, read_texels
 from texvlm.backends._gl_tokens import TokenSampler
