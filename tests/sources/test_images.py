@@ -99,12 +99,13 @@ def test_sixteen_bit_png_is_reduced_to_eight(tmp_path):
 
 
 def test_sixteen_bit_colour_png(tmp_path):
-    deep = picture(0, SIZE).astype(np.uint16) * 257 + 60  # between two 8-bit levels, nearer to the lower one
+    # Between two 8-bit levels, nearer to the lower one.
+    deep = np.minimum(picture(0, SIZE).astype(np.uint32) * 257 + 60, 65535).astype(np.uint16)
     encoder = av.CodecContext.create("png", "w")
     encoder.width, encoder.height, encoder.pix_fmt = *SIZE, "rgb48be"
     encoder.time_base = Fraction(1, 25)
     path = tmp_path / "deep.png"
-    path.write_bytes(bytes(encoder.encode(av.VideoFrame.from_ndarray(np.minimum(deep, 65535), "rgb48be"))[0]))
+    path.write_bytes(bytes(encoder.encode(av.VideoFrame.from_ndarray(deep, "rgb48be"))[0]))
     assert np.abs(only_frame(path).pixels.astype(int) - picture(0, SIZE)).max() <= 1
 
 

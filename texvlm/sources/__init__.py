@@ -87,7 +87,7 @@ def open_source(
         name = name[len("file://") :]
 
     if name.startswith("camera:") or name.startswith("/dev/video"):
-        _refuse(name, "camera", given, accepted=("live", "motion_vectors", "backoff"))
+        _refuse(name, "a camera", given, accepted=("live", "motion_vectors", "backoff"))
         if live is False:
             raise ValueError(f"{name}: a camera is always live; live=False is for addresses")
         return open_camera(
@@ -99,10 +99,10 @@ def open_source(
             backoff=backoff,
         )
     if (name == "scene" or name.startswith("scene:")) and not Path(name).exists():
-        _refuse(name, "scene", given, accepted=("rate", "frames", "seed", "motion_vectors"))
+        _refuse(name, "a scene", given, accepted=("rate", "frames", "seed", "motion_vectors"))
         return open_scene(name, channels=channels, every=every, rate=rate, frames=frames, seed=seed)
     if scheme in SCHEMES:
-        _refuse(name, "network address", given, accepted=("live", "stream", "motion_vectors", "backoff"))
+        _refuse(name, "a network address", given, accepted=("live", "stream", "motion_vectors", "backoff"))
         return open_address(
             name,
             channels=channels,
@@ -118,12 +118,12 @@ def open_source(
     if scheme not in ("", "file") and not path.exists():
         raise SourceError(f"{name}: addresses of kind {scheme}:// are not accepted; accepted: {ACCEPTED}")
     if path.is_dir():
-        _refuse(name, "folder of images", given, accepted=("rate", "motion_vectors"))
+        _refuse(name, "a folder of images", given, accepted=("rate", "motion_vectors"))
         return open_images(path, channels=channels, every=every, rate=rate)
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        _refuse(name, "image", given, accepted=("rate", "motion_vectors"))
+        _refuse(name, "an image", given, accepted=("rate", "motion_vectors"))
         return open_images(path, channels=channels, every=every, rate=rate)
-    _refuse(name, "video file", given, accepted=("stream", "motion_vectors"))
+    _refuse(name, "a video file", given, accepted=("stream", "motion_vectors"))
     return open_video(path, channels=channels, motion_vectors=motion_vectors, every=every, stream=stream)
 
 
@@ -131,4 +131,4 @@ def _refuse(name: str, kind: str, given: dict[str, object], *, accepted: tuple[s
     """ValueError for an option that this kind of input would silently ignore."""
     for option, value in given.items():
         if value is not None and option not in accepted:
-            raise ValueError(f"{name}: option {option} does not go with a {kind}")
+            raise ValueError(f"{name}: option {option} does not go with {kind}")

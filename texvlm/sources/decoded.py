@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
 from texvlm.frames import Frame, MotionVectors
@@ -53,7 +53,15 @@ class FrameMaker:
             found, motion = _take_side_data(picture)
             turn = turn or found
         self._orientation = turn
-        stored: NDArray[Any] = self._scaler.reformat(picture, format=self._format).to_ndarray()
+        # All is stated: PyAV before 16 heeds the picture's own matrix and range only where source and target differ.
+        rgb = self._scaler.reformat(
+            picture,
+            format=self._format,
+            dst_colorspace=Colorspace.ITU601,
+            src_color_range=int(picture.color_range),
+            dst_color_range=ColorRange.JPEG,
+        )
+        stored: NDArray[Any] = rgb.to_ndarray()
         pixels = turn.turn(stored.reshape(picture.height, picture.width, self._channels))
         if motion is not None:
             motion = turn.turn_motion(motion, (picture.width, picture.height)) if self._motion else None

@@ -14,6 +14,7 @@ from typing import Any
 
 import av
 from av.error import FFmpegError
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 
 from texvlm.errors import SourceError
@@ -256,8 +257,11 @@ def open_video(
 
 
 def _choose_stream(container: Any, name: str, index: int | None) -> Any:
-    """The video stream with this container index, or the widest one (then the fastest, then the first)."""
-    streams = [s for s in container.streams.video if not (int(s.disposition) & _ATTACHED_PICTURE)]
+    """The video stream with this container index, or the widest one (then the fastest, then the first).
+
+    The cover picture of a music file is no video.
+    """
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not streams or any(s.codec_context and s.codec_context.name in _TEXT_CODECS for s in streams):
         raise SourceError(f"{name}: no video stream ({_contents(container)}); accepted: {ACCEPTED}")
     if index is not None:
@@ -269,10 +273,6 @@ def _choose_stream(container: Any, name: str, index: int | None) -> Any:
     if chosen.codec_context is None:
         raise SourceError(f"{name}: this build of FFmpeg has no decoder for video stream {chosen.index}")
     return chosen
-
-
-_ATTACHED_PICTURE = 0x400
-"""AV_DISPOSITION_ATTACHED_PIC: the cover of a music file."""
 
 
 def _area(stream: Any) -> tuple[int, int]:
