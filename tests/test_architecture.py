@@ -31,8 +31,9 @@ RANKS = [
     {"store"},
     {"pictures"},
     {"layout_sheet", "preview"},
-    {"encode", "settings"},
+    {"encode", "settings", "layout_sheet"},
     {"bench", "doctor"},
+    {"demo"},
     {"cli"},
     {"__main__"},
 ]

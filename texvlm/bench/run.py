@@ -66,13 +66,13 @@ class BenchSettings(BaseModel):
 
     benches: tuple[str, ...] = ()
     backends: tuple[str, ...] = ("cpu", "gl")
-    tokens: int = Field(268, ge=4)
-    rounds: int = Field(60, ge=1)
+    tokens: int = Field(default=268, ge=4)
+    rounds: int = Field(default=60, ge=1)
     quick: bool = False
     data: Path | None = None
-    frames: int | None = Field(None, ge=1)
-    memory_frames: int = Field(10_000, ge=10)
-    threads: int | None = Field(None, ge=1)
+    frames: int | None = Field(default=None, ge=1)
+    memory_frames: int = Field(default=10_000, ge=10)
+    threads: int | None = Field(default=None, ge=1)
     seed: int = 0
     command: str = "texvlm bench"
 

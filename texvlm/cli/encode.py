@@ -1,0 +1,281 @@
+"""`texvlm encode`: a video into a folder of tokens, stoppable and resumable."""
+
+from __future__ import annotations
+
+import json as json_text
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from texvlm.cli.console import note, print_json, print_line, print_table, size_text, steps
+from texvlm.cli.options import (
+    INPUT,
+    OUTPUT,
+    SAMPLING,
+    BackendOption,
+    ConfigOption,
+    E2Option,
+    FovOption,
+    JsonOption,
+    LayoutOption,
+    PatchOption,
+    ThresholdOption,
+    TokensOption,
+    given_on_line,
+    one_place_per_fixation,
+    parse_fixations,
+    parse_numbers,
+    parse_threshold,
+)
+from texvlm.cli.stopping import StopRequest
+
+if TYPE_CHECKING:
+    from texvlm.encode import EncodeReport
+
+
+def encode(
+    context: typer.Context,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="INPUT",
+            help="A video, an image, a folder of images, camera:N, an rtsp:// address, or scene[:NAME][:WxH].",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The token folder.", rich_help_panel=OUTPUT)],
+    store: Annotated[
+        str,
+        typer.Option(
+            "--store", metavar="MODE", help="full, or changes: only tokens that changed.", rich_help_panel=OUTPUT
+        ),
+    ] = "full",
+    dtype: Annotated[
+        str,
+        typer.Option(
+            "--dtype", metavar="TYPE", help="uint8 (k/255), float16 or float32 (0..1).", rich_help_panel=OUTPUT
+        ),
+    ] = "uint8",
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            "--mean", metavar="R,G,B", help="Subtracted from float tokens; with --std.", rich_help_panel=OUTPUT
+        ),
+    ] = None,
+    std: Annotated[
+        str | None,
+        typer.Option("--std", metavar="R,G,B", help="Divides float tokens; with --mean.", rich_help_panel=OUTPUT),
+    ] = None,
+    shard_frames: Annotated[
+        int | None,
+        typer.Option(
+            "--shard-frames", metavar="N", help="Frames in a shard; without it about 64 MB.", rich_help_panel=OUTPUT
+        ),
+    ] = None,
+    preview: Annotated[
+        Path | None,
+        typer.Option("--preview", metavar="FILE.mp4", help="Draw every frame into a video.", rich_help_panel=OUTPUT),
+    ] = None,
+    still: Annotated[
+        Path | None,
+        typer.Option("--still", metavar="FILE.png", help="Draw one frame of the clip.", rich_help_panel=OUTPUT),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on where an earlier run of this command ended.", rich_help_panel=OUTPUT),
+    ] = False,
+    every: Annotated[
+        int, typer.Option("--every", metavar="N", help="Encode each N-th frame.", rich_help_panel=INPUT)
+    ] = 1,
+    frames: Annotated[
+        int | None,
+        typer.Option("--frames", metavar="N", help="Stop after N encoded frames.", rich_help_panel=INPUT),
+    ] = None,
+    channels: Annotated[
+        int, typer.Option("--channels", metavar="C", help="1 gray, 3 RGB, 4 RGBA.", rich_help_panel=INPUT)
+    ] = 3,
+    layout: LayoutOption = "quadtree",
+    layout_options: Annotated[
+        str | None,
+        typer.Option(
+            "--layout-options",
+            metavar="NAME=VALUE,...",
+            help="Further settings of the layout, as max_side=128.",
+            rich_help_panel=SAMPLING,
+        ),
+    ] = None,
+    tokens: TokensOption = None,
+    patch: PatchOption = 16,
+    fixation: Annotated[
+        str | None,
+        typer.Option(
+            "--fixation",
+            metavar="U,V",
+            help="Where to look, 0..1 across the frame; several as u,v,u,v. The middle without it.",
+            rich_help_panel=SAMPLING,
+        ),
+    ] = None,
+    gaze: Annotated[
+        Path | None,
+        typer.Option("--gaze", metavar="FILE.csv", help="Follow a recorded gaze: time,u,v.", rich_help_panel=SAMPLING),
+    ] = None,
+    gaze_offset: Annotated[
+        float,
+        typer.Option("--gaze-offset", metavar="S", help="Seconds added to its times.", rich_help_panel=SAMPLING),
+    ] = 0.0,
+    moving: Annotated[
+        bool, typer.Option("--moving", help="Look around along a smooth figure.", rich_help_panel=SAMPLING)
+    ] = False,
+    fov_deg: FovOption = 60.0,
+    e2_deg: E2Option = 2.0,
+    backend: BackendOption = "auto",
+    threshold: ThresholdOption = "8/255",
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Encode a video into foveated tokens: safetensors shards and a meta.json.
+
+    Ctrl-C finishes the shard and says how to go on; a second one stops at once.
+    """
+    if gaze is not None and fixation is not None:
+        lines = given_on_line(context, "gaze"), given_on_line(context, "fixation")
+        if lines[0] == lines[1]:
+            raise ValueError("--gaze and --fixation are two ways to look; give one of them")
+        gaze, fixation = (gaze, None) if lines[0] else (None, fixation)
+    points = parse_fixations(fixation or "0.5,0.5")
+    wanted = {
+        "input": source,
+        "layout": layout,
+        "tokens": tokens,
+        "patch": patch,
+        "fov_deg": fov_deg,
+        "e2_deg": e2_deg,
+        "fixations": points,
+        "moving": moving,
+        "gaze": None if gaze is None else str(gaze),
+        "gaze_offset_s": gaze_offset,
+        "backend": backend,
+        "threshold": parse_threshold(threshold),
+        "every": every,
+        "frames": frames,
+        "channels": channels,
+        "dtype": dtype,
+        "mean": parse_numbers("mean", mean),
+        "std": parse_numbers("std", std),
+        "store": store,
+        "shard_frames": shard_frames,
+    }
+    from texvlm.encode import EncodeSettings, Progress
+    from texvlm.encode import encode as run
+
+    options = one_place_per_fixation(layout, len(points)) | _layout_options(layout_options)
+    settings = EncodeSettings.model_validate(wanted | {"layout_options": options})
+    again = _resume_command(context)
+    with (
+        StopRequest(f"finishing the shard; Ctrl-C again stops at once. To go on later: {again}") as stop,
+        steps() as tell,
+    ):
+
+        def progress(now: Progress) -> None:
+            tell("catching up" if now.replaying else "encoding", now.frame, now.total)
+
+        try:
+            report = run(
+                settings,
+                out,
+                resume=resume,
+                preview=preview,
+                still=still,
+                progress=progress,
+                stop=lambda: stop.requested,
+            )
+        except KeyboardInterrupt:
+            note(f"stopped at once; what was written is whole. To go on: {again}")
+            raise
+    stopped = report.status == "stopped"
+    if json:
+        print_json(report.model_dump(mode="json") | {"resume": again if stopped else None})
+    else:
+        _print(report)
+    if stopped:
+        note(f"stopped after {report.frames} frames. To go on: {again}")
+
+
+def _resume_command(context: typer.Context) -> str:
+    """This call, as it must be repeated to go on."""
+    arguments = list(context.obj.arguments)
+    if "--resume" not in arguments:
+        arguments.append("--resume")
+    return shlex.join(["texvlm", *arguments])
+
+
+def _layout_options(text: str | None) -> dict[str, Any]:
+    """name=value,... with values as JSON has them, or plain words."""
+    options: dict[str, Any] = {}
+    for part in filter(None, (text or "").split(",")):
+        name, equals, value = part.partition("=")
+        if not (name.strip() and equals):
+            raise ValueError(f"layout option {part!r}; accepted: NAME=VALUE, as max_side=128")
+        try:
+            options[name.strip()] = json_text.loads(value)
+        except ValueError:
+            options[name.strip()] = value.strip()
+    return options
+
+
+def _print(report: EncodeReport) -> None:
+    """The report as a table."""
+    if report.encoded == 0:
+        print_line(f"{report.out}: {report.status} with {report.frames} frames; nothing was left to encode")
+        return
+    since = f", {report.encoded} of them now (from frame {report.first_frame})" if report.first_frame else ""
+    sampled = report.tokens_sampled / report.encoded
+    stages = ", ".join(f"{name} {ms:.2f}" for name, ms in report.ms_per_frame.items() if ms)
+    rows = [
+        ("frames", f"{report.frames}{since}; {report.status}"),
+        ("frame size", _sizes(report)),
+        ("tiles changed", f"{100 * report.tiles_changed:.1f} %, {size_text(report.bytes_uploaded)} uploaded"),
+        ("tokens", f"{report.tokens_per_frame} a frame, {sampled:.1f} of them sampled anew"),
+        ("ms a frame", f"{sum(report.ms_per_frame.values()):.2f}  ({stages})"),
+        ("frames a second", f"{report.fps:.1f}"),
+        ("written", f"{size_text(report.bytes_written)} in {report.shards} shards"),
+        *_source_rows(report.source),
+        *_gaze_rows(report.gaze),
+    ]
+    print_table(f"{report.input} -> {report.out}, backend {report.backend}", rows)
+    for name, path in (("preview", report.preview), ("picture", report.still)):
+        if path:
+            print_line(f"{name}   {path}")
+
+
+def _sizes(report: EncodeReport) -> str:
+    text = f"{report.size[0]} x {report.size[1]}"
+    if report.size_changes:
+        text += f" at first; it changed {report.size_changes} times"
+        text += f", and textures were made anew {report.reallocations} times"
+    return text
+
+
+def _source_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """What was wrong with the input, if anything."""
+    rows = []
+    if facts.get("truncated"):
+        rows.append(("input", "cut short: it ends before the end that its header states"))
+    for name in ("damaged", "dropped"):
+        if facts.get(name):
+            rows.append((f"{name}", f"{facts[name]} frames or packets of the input"))
+    return rows
+
+
+def _gaze_rows(coverage: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """How much of the clip the gaze file speaks for."""
+    if coverage is None:
+        return []
+    words = f"{100 * coverage['fraction']:.1f} % of the clip"
+    if coverage["gaps"]:
+        words += f", {coverage['gaps']} gaps up to {coverage['longest_gap_s']:.2f} s, in which the last point holds"
+    for key, where in (("before_s", "before its first"), ("after_s", "after its last")):
+        if coverage[key] > 0:
+            words += f", {coverage[key]:.2f} s {where} sample"
+    return [("gaze", words)]

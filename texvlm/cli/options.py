@@ -1,0 +1,128 @@
+"""Flags that several commands share, and the reading of values that are more than one number.
+
+Values stay text until a command reads them here, so that a flag and a line of texvlm.toml are
+spelled alike and refused in the same words.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from texvlm.cli.config_file import load_config
+
+SAMPLING, INPUT, OUTPUT, REPORT = "What to sample", "Input", "Output", "Report"
+"""Groups of flags in the help of a command."""
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        is_eager=True,
+        callback=load_config,
+        help="Defaults for the flags, in TOML; texvlm.toml in this folder is found by itself.",
+        rich_help_panel=REPORT,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the report as JSON.", rich_help_panel=REPORT)]
+BackendOption = Annotated[
+    str, typer.Option("--backend", metavar="NAME", help="auto, cuda, gl or cpu.", rich_help_panel=SAMPLING)
+]
+LayoutOption = Annotated[
+    str,
+    typer.Option("--layout", metavar="NAME", help="Where tokens go; see `texvlm layouts`.", rich_help_panel=SAMPLING),
+]
+TokensOption = Annotated[
+    int | None,
+    typer.Option(
+        "--tokens",
+        metavar="N",
+        help="Token budget; without it the layout's own count.",
+        rich_help_panel=SAMPLING,
+    ),
+]
+PatchOption = Annotated[
+    int, typer.Option("--patch", metavar="PX", help="Output pixels along one token side.", rich_help_panel=SAMPLING)
+]
+FovOption = Annotated[
+    float,
+    typer.Option("--fov-deg", metavar="DEG", help="Field of view across the longer side.", rich_help_panel=SAMPLING),
+]
+E2Option = Annotated[
+    float,
+    typer.Option("--e2-deg", metavar="DEG", help="Eccentricity at which acuity has halved.", rich_help_panel=SAMPLING),
+]
+ThresholdOption = Annotated[
+    str,
+    typer.Option(
+        "--threshold",
+        metavar="X",
+        help="Largest difference that a tile may keep, of full scale: 8/255, 0.03, or 0 for bit-exact.",
+        rich_help_panel=SAMPLING,
+    ),
+]
+
+
+def parse_threshold(text: str) -> float:
+    """8/255, 0.03 or 0 as a fraction of full scale; ValueError outside 0..1."""
+    try:
+        value = float(Fraction(text)) if "/" in text else float(text)
+    except (ValueError, ZeroDivisionError):
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise ValueError(f"threshold is {text!r}; accepted: 0 to 1, as 8/255, 0.03 or 0 (bit-exact)")
+    return value
+
+
+def parse_fixations(text: str) -> list[tuple[float, float]]:
+    """u,v or several as u,v,u,v (spaces and semicolons separate as well); ValueError for anything else."""
+    try:
+        numbers = [float(part) for part in text.replace(";", ",").replace(" ", ",").split(",") if part]
+    except ValueError:
+        numbers = []
+    if not numbers or len(numbers) % 2:
+        raise ValueError(f"fixation is {text!r}; accepted: u,v where the frame spans 0..1, as 0.5,0.5")
+    points = list(zip(numbers[::2], numbers[1::2], strict=True))
+    for point in points:
+        if not all(map(math.isfinite, point)):
+            raise ValueError(f"fixation is {text!r}; u and v must be finite numbers, the frame spans 0..1")
+    return points
+
+
+def parse_numbers(name: str, text: str | None) -> tuple[float, ...] | None:
+    """Numbers with commas between them, for the channels of `name`; ValueError when one is not finite."""
+    if text is None:
+        return None
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = (math.nan,)
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(f"{name} is {text!r}; accepted: one finite number a channel, as 0.485,0.456,0.406")
+    return numbers
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """1920x1080 as (width, height); ValueError for anything else. The range is checked by who uses it."""
+    width, _, height = text.lower().partition("x")
+    if not (width.strip().isdecimal() and height.strip().isdecimal()):
+        raise ValueError(f"size is {text!r}; accepted: WIDTHxHEIGHT in texels, as 1920x1080")
+    return int(width), int(height)
+
+
+def given_on_line(context: typer.Context, name: str) -> bool:
+    """Whether a flag was given in this call, and not by the configuration file."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def one_place_per_fixation(layout: str, fixations: int) -> dict[str, Any]:
+    """The option of layouts that keep a fixed place for each fixation, such as rings; empty for others."""
+    from texvlm.layouts import make_layout
+
+    return {"fixations": fixations} if fixations > 1 and hasattr(make_layout(layout), "fixations") else {}

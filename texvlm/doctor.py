@@ -1,0 +1,326 @@
+"""What this machine has and lacks: versions, drivers, backends, and a small test of each that works.
+
+`diagnose` tries everything that `open_backend` would try, once, and keeps each refusal with its
+reason and what would mend it. Nothing here prints, and nothing raises because something is missing.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texvlm.errors import BackendUnavailable, TexvlmError
+
+State = Literal["ok", "missing", "failed"]
+
+SELF_TEST_SIZE = (64, 64)
+SELF_TEST_TOLERANCE = 2.0
+"""Greatest difference between two backends' tokens, in 1/255: 8-bit filter weights of graphics hardware
+and of Mesa's software driver (without GALLIVM_PERF=no_aos_sampling)."""
+
+LIBRARIES = (
+    "torch",
+    "numba",
+    "numpy",
+    "av",
+    "safetensors",
+    "pydantic",
+    "typer",
+    "rich",
+    "moderngl",
+    "PyOpenGL",
+    "nvtx",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what.
+        state: "ok", "missing" (it is not here) or "failed" (it is here and does not work).
+        detail: what was seen.
+        advice: commands or checks that mend it, one a line; empty when nothing is to be done.
+    """
+
+    name: str
+    state: State
+    detail: str
+    advice: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Everything found on this machine.
+
+    Attributes:
+        versions: of Python, the system, and each library; None for one that is not installed.
+        findings: drivers, profiler, kernel cache.
+        backends: cuda, gl, cpu: usable or not, and why.
+        devices: what EGL and the NVIDIA driver offer, in words.
+        automatic: the backend that "auto" takes; None when none works.
+        self_tests: for each usable backend the tokens of a small frame against the cpu backend's.
+    """
+
+    versions: dict[str, str | None]
+    findings: list[Finding]
+    backends: list[Finding]
+    devices: list[str]
+    automatic: str | None
+    self_tests: list[Finding] = field(default_factory=list)
+
+    @property
+    def usable(self) -> bool:
+        """At least one backend works."""
+        return any(test.state == "ok" for test in self.self_tests)
+
+
+def diagnose() -> Diagnosis:
+    """Look at everything. Takes seconds on a machine that never compiled the kernels."""
+    backends, tokens = _try_backends()
+    return Diagnosis(
+        versions=_versions(),
+        findings=[_threading(), _nvtx(), _kernel_cache()],
+        backends=backends,
+        devices=_devices(),
+        automatic=_automatic(),
+        self_tests=_compare(tokens),
+    )
+
+
+# ---------------------------------------------------------------- versions
+
+
+def _versions() -> dict[str, str | None]:
+    from texvlm import __version__
+
+    found: dict[str, str | None] = {
+        "texvlm": __version__,
+        "python": sys.version.split()[0],
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+    }
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    found["FFmpeg"] = _ffmpeg_version()
+    return found
+
+
+def _ffmpeg_version() -> str | None:
+    try:
+        import av
+    except ImportError:
+        return None
+    return str(getattr(av, "ffmpeg_version_info", None) or av.library_versions.get("libavcodec"))
+
+
+# ---------------------------------------------------------------- backends
+
+
+def _try_backends() -> tuple[list[Finding], dict[str, NDArray[np.float32] | str]]:
+    """A finding for each backend, and for each usable one the tokens of the test frame, or why there are none."""
+    from texvlm.backends import BACKENDS
+
+    findings: list[Finding] = []
+    tokens: dict[str, NDArray[np.float32] | str] = {}
+    for name in BACKENDS:
+        try:
+            detail, tokens[name] = _self_test(name)
+        except BackendUnavailable as refusal:
+            tokens.pop(name, None)
+            findings.append(Finding(name, "missing", str(refusal), _ADVICE[name]()))
+        except Exception as error:  # a doctor does not die of what it examines
+            tokens[name] = f"{type(error).__name__}: {error}"
+            findings.append(Finding(name, "failed", str(tokens[name]), _ADVICE[name]()))
+        else:
+            findings.append(Finding(name, "ok", detail))
+    return findings, tokens
+
+
+def _self_test(name: str) -> tuple[str, NDArray[np.float32]]:
+    """The backend in words, and the tokens that it makes of a small frame in two steps."""
+    from texvlm.engine import Engine
+
+    width, height = SELF_TEST_SIZE
+    frame = np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
+    with Engine(SELF_TEST_SIZE, layout="quadtree", tokens=16, patch=8, backend=name, threshold=0) as engine:
+        engine.submit(np.zeros_like(frame))
+        engine.tokens((0.4, 0.6))
+        engine.submit(frame)
+        pixels: NDArray[np.float32] = engine.tokens((0.4, 0.6)).pixels.cpu().numpy()
+        words = {key: value for key, value in engine.describe().items() if isinstance(value, str | int | bool)}
+    return _in_words(words), pixels
+
+
+def _in_words(described: dict[str, Any]) -> str:
+    """A backend's own description on one line, without what the engine added."""
+    engine_facts = {"layout", "threshold", "dtype", "sources", "backend", "name"}
+    return ", ".join(f"{key} {value}" for key, value in described.items() if key not in engine_facts) or "usable"
+
+
+def _compare(tokens: dict[str, NDArray[np.float32] | str]) -> list[Finding]:
+    """Each backend's tokens against the cpu backend's (or the first that worked)."""
+    good = {name: pixels for name, pixels in tokens.items() if not isinstance(pixels, str)}
+    base = "cpu" if "cpu" in good else next(iter(good), None)
+    findings: list[Finding] = []
+    for name, pixels in tokens.items():
+        if isinstance(pixels, str):
+            findings.append(Finding(name, "failed", pixels))
+            continue
+        if not np.isfinite(pixels).all():
+            findings.append(Finding(name, "failed", "tokens that are not finite"))
+            continue
+        worst = 0.0 if base is None else float(np.abs(pixels - good[base]).max()) * 255
+        what = "16 tokens of a 64 x 64 frame"
+        if name != base:
+            what += f"; worst difference to {base} {worst:.3f} / 255"
+        if worst <= SELF_TEST_TOLERANCE:
+            findings.append(Finding(name, "ok", what))
+        else:
+            advice = f"accepted is {SELF_TEST_TOLERANCE} / 255; use another backend and report this driver"
+            findings.append(Finding(name, "failed", what, (advice,)))
+    return findings
+
+
+def _automatic() -> str | None:
+    """The backend that "auto" takes, TEXVLM_BACKEND included."""
+    from texvlm.backends import open_backend
+
+    try:
+        choice = open_backend("auto")
+    except (TexvlmError, ValueError, RuntimeError):
+        return None
+    choice.backend.close()
+    return choice.backend.name
+
+
+# ---------------------------------------------------------------- drivers and surroundings
+
+
+def _devices() -> list[str]:
+    return [*_egl_devices(), *_nvidia_devices()]
+
+
+def _egl_devices() -> list[str]:
+    """Every device that EGL lists, and whether it says that it renders on the CPU."""
+    try:
+        from texvlm.backends._egl import load_egl
+
+        devices = load_egl().devices()
+    except (TexvlmError, ImportError, OSError):
+        return []
+    return [f"EGL {device.label}{' (software)' if device.software else ''}" for device in devices]
+
+
+def _nvidia_devices() -> list[str]:
+    """GPUs that the NVIDIA driver shows to this process; no CUDA package is needed to ask."""
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return []
+    count, version = ctypes.c_int(), ctypes.c_int()
+    if cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count)):
+        return ["NVIDIA driver without a usable GPU"]
+    cuda.cuDriverGetVersion(ctypes.byref(version))
+    names = []
+    for index in range(count.value):
+        name = ctypes.create_string_buffer(128)
+        if cuda.cuDeviceGetName(name, len(name), index) == 0:
+            words = name.value.decode(errors="replace")
+            names.append(f"NVIDIA {index}: {words}, CUDA {version.value // 1000}.{version.value % 1000 // 10}")
+    return names
+
+
+def _threading() -> Finding:
+    """Numba's threading layer; known once a parallel kernel has run, which the self-test sees to."""
+    import numba
+
+    try:
+        layer = numba.threading_layer()
+    except ValueError:
+        return Finding("threads", "failed", "no parallel kernel has run")
+    return Finding("threads", "ok", f"Numba uses {numba.get_num_threads()} threads, layer {layer}")
+
+
+def _nvtx() -> Finding:
+    from texvlm.profiling import is_available
+
+    if is_available():
+        return Finding("nvtx", "ok", "ranges in the domain texvlm are shown by Nsight Systems")
+    return Finding("nvtx", "missing", "no ranges for profilers", ('pip install "texvlm[profile]"',))
+
+
+def _kernel_cache() -> Finding:
+    """Where Numba keeps compiled kernels, so that only the first run on a machine compiles."""
+    from texvlm.backends import _filter
+
+    folder = Path(_filter.split_lod.stats.cache_path)
+    files = list(folder.glob("*.nbc")) if folder.is_dir() else []
+    size = sum(file.stat().st_size for file in files)
+    if folder.is_dir() and not os.access(folder, os.W_OK):
+        advice = ("export NUMBA_CACHE_DIR=$HOME/.cache/texvlm  # every run compiles for seconds without it",)
+        return Finding("kernel cache", "failed", f"{folder} cannot be written", advice)
+    return Finding("kernel cache", "ok", f"{len(files)} kernels, {size / 1e6:.1f} MB in {folder}")
+
+
+# ---------------------------------------------------------------- what to do
+
+
+def _cuda_advice() -> tuple[str, ...]:
+    if not _nvidia_devices():
+        return ()
+    return ("an NVIDIA GPU is visible; this version uses it through backend gl",)
+
+
+def _gl_advice() -> tuple[str, ...]:
+    lines = []
+    if _not_installed("moderngl") or _not_installed("PyOpenGL"):
+        lines.append('pip install "texvlm[gl]"')
+    if sys.platform == "linux":
+        lines.append("Debian/Ubuntu: apt install libegl1 libgl1-mesa-dri libgles2 libopengl0 libgl1")
+        lines.append(
+            "container with an NVIDIA GPU: start it with --gpus all "
+            "-e NVIDIA_DRIVER_CAPABILITIES=compute,utility,graphics and check that /usr/share/glvnd/egl_vendor.d/10_nvidia.json is there"
+        )
+        if _on_wsl():
+            lines.append(
+                "WSL2: install the GPU driver on Windows only, check that /dev/dxg and /usr/lib/wsl/lib are there, "
+                "then use Mesa's d3d12 driver: export GALLIUM_DRIVER=d3d12"
+            )
+    else:
+        lines.append("headless OpenGL is for Linux; use backend cpu here")
+    return tuple(lines)
+
+
+def _cpu_advice() -> tuple[str, ...]:
+    return ("pip install --force-reinstall numba llvmlite",)
+
+
+_ADVICE: dict[str, Callable[[], tuple[str, ...]]] = {"cuda": _cuda_advice, "gl": _gl_advice, "cpu": _cpu_advice}
+
+
+def _not_installed(package: str) -> bool:
+    """Whether a package is not installed."""
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return True
+    return False
+
+
+def _on_wsl() -> bool:
+    return "microsoft" in platform.release().lower()
