@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Any
 
 from texvlm.encode.album import Album
-from texvlm.encode.report import EncodeReport, Ledger
+from texvlm.encode.report import JOB_STAGES, EncodeReport, Ledger
 from texvlm.encode.settings import EncodeSettings, Gaze
 from texvlm.engine import Engine
 from texvlm.errors import SourceError, StoreError
@@ -112,8 +112,8 @@ class _Job:
         self.settings, self.source, self.engine, self.gaze, self.writer = settings, source, engine, gaze, writer
         self.album: Album | None = None
         self.first_frame = writer.next_frame
-        self.ledger = Ledger(writer.meta)
-        self.times = StageTimes("decode", "write", "preview")
+        self.ledger = Ledger(writer.meta, engine_stages=engine.times_ms)
+        self.times = StageTimes(*JOB_STAGES)
         self.status: Status = writer.meta.status
         self.span_s: tuple[float, float] | None = None  # times of the first and the last frame
         self.encoding_since = perf_counter()
@@ -187,6 +187,7 @@ class _Job:
         ledger.add({**self.times.last_ms, **spent})
         self.times.restart()
         ledger.tokens_per_frame = max(ledger.tokens_per_frame, batch.table.shape[1])
+        ledger.tiles_total += report.tiles_total
         ledger.size_changes += report.resized
         ledger.reallocations += report.reallocated
         return report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel
@@ -10,10 +11,8 @@ from texvlm.backends.base import Counters
 from texvlm.store import StoreMeta
 from texvlm.store.meta import Status
 
-STAGES = ("decode", "detect", "upload", "build_mips", "plan", "sample", "write", "preview")
-"""Stages of a frame, in order; "preview" is the drawing of pictures where they were asked for."""
-
-ENGINE_STAGES = ("detect", "upload", "build_mips", "plan", "sample")
+JOB_STAGES = ("decode", "write", "preview")
+"""Stages of a frame around those of the engine; "preview" is the drawing of pictures where they were asked for."""
 
 
 class EncodeReport(BaseModel):
@@ -79,8 +78,8 @@ class EncodeReport(BaseModel):
 
     @property
     def engine_ms_per_frame(self) -> float:
-        """Mean milliseconds from a frame in memory to its tokens: detect to sample."""
-        return sum(self.ms_per_frame[stage] for stage in ENGINE_STAGES)
+        """Mean milliseconds from a frame in memory to its tokens: the engine's stages together."""
+        return sum(spent for stage, spent in self.ms_per_frame.items() if stage not in JOB_STAGES)
 
 
 class Ledger:
@@ -90,10 +89,13 @@ class Ledger:
         work: what the engine did since this run began to encode.
     """
 
-    def __init__(self, earlier: StoreMeta) -> None:
+    def __init__(self, earlier: StoreMeta, *, engine_stages: Iterable[str]) -> None:
+        decode, *later = JOB_STAGES
+        stages = (decode, *engine_stages, *later)
         self.encoded = self.tokens_per_frame = self.size_changes = self.reallocations = 0
-        self.first_ms: dict[str, float] = dict.fromkeys(STAGES, 0.0)
-        self.total_ms: dict[str, float] = dict.fromkeys(STAGES, 0.0)
+        self.tiles_total = 0  # of all frames; a frame of a new size is taken whole, without a comparison
+        self.first_ms: dict[str, float] = dict.fromkeys(stages, 0.0)
+        self.total_ms: dict[str, float] = dict.fromkeys(stages, 0.0)
         self.work = Counters()
         self._earlier = earlier
 
@@ -116,9 +118,9 @@ class Ledger:
         """Mean milliseconds of each stage, without the first frame where there are more."""
         if self.encoded < 2:
             return dict(self.first_ms)
-        return {stage: (self.total_ms[stage] - self.first_ms[stage]) / (self.encoded - 1) for stage in STAGES}
+        return {stage: (total - self.first_ms[stage]) / (self.encoded - 1) for stage, total in self.total_ms.items()}
 
     @property
     def tiles_changed(self) -> float:
         """Share of tiles that were updated, 0..1."""
-        return self.work.tiles_dirty / max(self.work.tiles_compared, 1)
+        return self.work.tiles_dirty / max(self.tiles_total, 1)
