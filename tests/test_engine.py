@@ -267,7 +267,8 @@ def test_a_frame_of_another_size_is_taken_whole(backend, rng, caplog):
             assert frame.shape[1::-1] == tuple(batch.sizes[view])
 
 
-def test_an_upload_that_fails_is_forgotten(rng, monkeypatch):
+@pytest.mark.parametrize("verb", ["refresh", "upload", "build_mips"])
+def test_an_upload_that_fails_is_forgotten(rng, monkeypatch, verb):
     frame, other = noise(rng), noise(rng)
     with Engine(backend="cpu", tokens=10, threshold=0) as engine:
         engine.submit(frame)
@@ -276,7 +277,8 @@ def test_an_upload_that_fails_is_forgotten(rng, monkeypatch):
             raise OSError("device lost")
 
         with monkeypatch.context() as patch:
-            patch.setattr(engine._backend, "build_mips", broken)
+            patch.setattr(engine._backend, "refresh", lambda *_: None)  # as in a backend without it
+            patch.setattr(engine._backend, verb, broken)
             with pytest.raises(OSError, match="device lost"):
                 engine.submit(other)
         with pytest.raises(ValueError, match="source 0 has no frame yet"):
@@ -284,6 +286,19 @@ def test_an_upload_that_fails_is_forgotten(rng, monkeypatch):
         assert engine.submit(other).tiles.all()
         batch = engine.tokens()
         assert_tokens(batch.pixels[0], expected(batch, {0: other}, engine.spec.levels), 1e-5)
+
+
+def test_one_pass_gives_the_bits_and_counts_of_three(rng, monkeypatch):
+    frames = [noise(rng) for _ in range(3)]
+    for new, old in ((frames[1], frames[0]), (frames[2], frames[1])):
+        new[: len(new) // 2] = old[: len(new) // 2]
+    with Engine(backend="cpu", tokens=10) as at_once, Engine(backend="cpu", tokens=10) as in_steps:
+        monkeypatch.setattr(in_steps._backend, "refresh", lambda *_: None)
+        for frame in frames:
+            np.testing.assert_array_equal(at_once.submit(frame).tiles, in_steps.submit(frame).tiles)
+            assert at_once.counters == in_steps.counters
+            for level in range(at_once.spec.levels):
+                np.testing.assert_array_equal(at_once.read_level(level), in_steps.read_level(level))
 
 
 def test_sampling_that_fails_leaves_no_half_written_tokens(rng, monkeypatch):

@@ -156,7 +156,7 @@ def test_engines_on_many_threads_do_not_disturb_each_other(backend, rng):
 def test_reports_are_plain_data(backend, rng):
     engine = Engine(backend=backend, tokens=64)
     report = engine.submit(noise(rng))
-    assert set(report.times_ms) == {"detect", "upload", "build_mips"}
+    assert set(report.times_ms) == {"detect", "upload", "build_mips", "refresh"}
     engine.tokens()
     said = json.loads(json.dumps(engine.describe()))
     assert said["backend"] == engine.backend_name

@@ -32,7 +32,7 @@ from texvlm.layouts import Layout, make_layout
 from texvlm.layouts.table import PADDING_LAYER, Table, pad_table
 from texvlm.profiling import StageTimes
 from texvlm.pyramid import ElementType, TextureSpec
-from texvlm.residency import FrameStore, SubmitReport, Wish
+from texvlm.residency import SUBMIT_STAGES, FrameStore, SubmitReport, Wish
 from texvlm.tokens import TokenBatch
 from texvlm.views import KeptTokens, View, parse_views
 
@@ -109,7 +109,7 @@ class Engine:
         self._sources = sources
         self._device = None if device is None else torch.device(device)
         self._statistics = None if mean is None or std is None else Normalisation(tuple(mean), tuple(std))
-        self._stages = StageTimes("detect", "upload", "build_mips", "plan", "sample")
+        self._stages = StageTimes(*SUBMIT_STAGES, "plan", "sample")
         self._pts = np.full(sources, np.nan)
         self._kept: OrderedDict[tuple[int, ...], KeptTokens] = OrderedDict()
         self._guard = CallGuard()
@@ -305,7 +305,7 @@ class Engine:
 
     @property
     def times_ms(self) -> dict[str, float]:
-        """Milliseconds spent so far in each stage: detect, upload, build_mips, plan, sample."""
+        """Milliseconds spent so far in each stage: detect, upload, build_mips, refresh, plan, sample."""
         return dict(self._stages.total_ms)
 
     def frame_size(self, source: int = 0) -> tuple[int, int] | None:

@@ -19,6 +19,7 @@ from texvlm.profiling import StageTimes
 from texvlm.pyramid import ElementType, TextureSpec, default_levels
 from texvlm.regions import TileMask, tile_grid
 
+SUBMIT_STAGES = ("detect", "upload", "build_mips", "refresh")
 _log = logging.getLogger("texvlm")
 
 
@@ -31,7 +32,8 @@ class SubmitReport:
         tiles: tiles updated, bool, (rows, columns).
         bytes_uploaded: level-0 bytes written.
         texels_rebuilt: texels of levels 1 and up written.
-        times_ms: wall time of the stages `detect`, `upload` and `build_mips`.
+        times_ms: wall time of the stages `detect`, `upload` and `build_mips`, or of `refresh`, which
+            is all three in one pass where the backend has one.
         resized: the source's frame has another size than the one before.
         reallocated: the texture array was made anew because the frame did not fit.
     """
@@ -117,36 +119,47 @@ class FrameStore:
         texture, reallocated = self._fit(frame)
         known = self.frame_size(source)
         stages.restart()
-        with stages.stage("detect", "upload"):
-            if known == frame.size:
-                tiles = self._backend.detect(texture, source, frame, self._limit(texture.spec))
-            else:
-                columns, rows = tile_grid(frame.size)
-                tiles = np.ones((rows, columns), np.bool_)
-                texture.frame_sizes[source] = frame.size
+        try:
+            tiles = self._take(texture, source, frame, stages, compare=known == frame.size)
+        except BaseException:
+            # perhaps half-written: forget this source, so that its next frame is taken whole
+            texture.frame_sizes[source] = 0
+            raise
         if tiles.any():
-            try:
-                with stages.stage("upload", "upload"):
-                    self._backend.upload(texture, source, tiles, frame)
-                with stages.stage("build_mips", "mip"):
-                    self._backend.build_mips(texture, source, tiles)
-            except BaseException:
-                # half-written: forget this source, so that its next frame is taken whole
-                texture.frame_sizes[source] = 0
-                raise
             self.clock += 1
             self.changed_at[source] = self.clock
-            self.versions[source, : tiles.shape[0], : tiles.shape[1]][tiles] = self.clock
+            np.copyto(self.versions[source, : tiles.shape[0], : tiles.shape[1]], self.clock, where=tiles)
         counters.frames += 1
         return SubmitReport(
             source,
             tiles,
             counters.bytes_uploaded - before[0],
             counters.texels_rebuilt - before[1],
-            {name: stages.last_ms[name] for name in ("detect", "upload", "build_mips")},
+            {name: stages.last_ms[name] for name in SUBMIT_STAGES},
             known is not None and known != frame.size,
             reallocated,
         )
+
+    def _take(self, texture: Texture, source: int, frame: Frame, stages: StageTimes, *, compare: bool) -> TileMask:
+        """Detect, upload and build mips, in one pass where the backend can; the tiles updated."""
+        if compare:
+            limit = self._limit(texture.spec)
+            with stages.stage("refresh", "upload"):
+                taken = self._backend.refresh(texture, source, frame, limit)
+            if taken is not None:
+                return taken
+            with stages.stage("detect", "upload"):
+                tiles = self._backend.detect(texture, source, frame, limit)
+        else:
+            columns, rows = tile_grid(frame.size)
+            tiles = np.ones((rows, columns), np.bool_)
+            texture.frame_sizes[source] = frame.size
+        if tiles.any():
+            with stages.stage("upload", "upload"):
+                self._backend.upload(texture, source, tiles, frame)
+            with stages.stage("build_mips", "mip"):
+                self._backend.build_mips(texture, source, tiles)
+        return tiles
 
     def allocate(self, spec: TextureSpec) -> Texture:
         """Make the texture array, and tile versions that fit it."""

@@ -63,7 +63,7 @@ def test_baselines_are_timed_beside_texvlm(report):
         assert set(case.timings) == BASELINES | {OURS}
         assert set(case.ratios) == BASELINES
         assert set(case.predictions) == BASELINES | {OURS}
-        assert set(case.stages_ms) == {"detect", "upload", "build_mips", "plan", "sample"}
+        assert set(case.stages_ms) == {"detect", "upload", "build_mips", "refresh", "plan", "sample"}
         for name, ratio in case.ratios.items():
             assert ratio == pytest.approx(case.timings[name].median_ms / case.ours.median_ms, rel=1e-2, abs=1e-3)
         for timing in case.timings.values():

@@ -117,6 +117,14 @@ class Backend(ABC):
     def build_mips(self, texture: Texture, layer: int, tiles: TileMask) -> None:
         """Rebuild levels 1..4 of the masked tiles and the tail texels above them."""
 
+    def refresh(self, texture: Texture, layer: int, frame: Frame, threshold: float) -> TileMask | None:
+        """`detect`, `upload` and `build_mips` in one pass, with the same bits and counters.
+
+        For a frame of the size that the layer holds. Returns the mask of `detect`, or None from a
+        backend that has no such pass; nothing has been done then.
+        """
+        return None
+
     @abstractmethod
     def sample(
         self,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from texvlm.backends._detect import copy_tiles, detect_tiles
 from texvlm.backends._filter import sample_kernel, table_views
-from texvlm.backends._mips import build_levels
+from texvlm.backends._mips import build_levels, update_levels
 from texvlm.backends._threads import ThreadAccount
 from texvlm.backends.base import Backend, Counters, Normalisation, Texture
 from texvlm.errors import ClosedError
@@ -90,8 +90,24 @@ class CpuBackend(Backend):
     def build_mips(self, texture: Texture, layer: int, tiles: TileMask) -> None:
         """See Backend."""
         pyramids = self._pyramids(texture)
-        written = build_levels(pyramids.texels[layer], pyramids.offsets, pyramids.pitches, tiles, texture.spec.channels)
+        stored = pyramids.levels[layer][0]
+        written = build_levels(pyramids.texels[layer], stored, pyramids.offsets, pyramids.pitches, tiles)
         self.counters.texels_rebuilt += int(np.count_nonzero(tiles)) * column_texels() + written
+
+    def refresh(self, texture: Texture, layer: int, frame: Frame, threshold: float) -> TileMask:
+        """See Backend: a row of tiles stays in the nearest cache from comparison to mips."""
+        pyramids = self._pyramids(texture)
+        stored = pyramids.levels[layer][0]
+        tiles, written = update_levels(
+            pyramids.texels[layer], stored, pyramids.offsets, pyramids.pitches, frame.pixels, threshold
+        )
+        self.counters.tiles_compared += tiles.size
+        dirty = int(np.count_nonzero(tiles))
+        if dirty:
+            self.counters.tiles_dirty += dirty
+            self.counters.bytes_uploaded += texels_inside(tiles, frame.size) * texture.spec.texel_bytes
+            self.counters.texels_rebuilt += dirty * column_texels() + written
+        return tiles
 
     def sample(
         self,
@@ -173,7 +189,7 @@ class CpuBackend(Backend):
 
 def texels_inside(tiles: TileMask, size: tuple[int, int]) -> int:
     """Level-0 texels of the masked tiles that lie inside a frame of (width, height)."""
-    rows, columns = tiles.shape
-    heights = np.minimum(TILE, size[1] - np.arange(rows) * TILE)
-    widths = np.minimum(TILE, size[0] - np.arange(columns) * TILE)
-    return int(heights @ tiles.astype(np.int64) @ widths)
+    count = TILE * TILE * np.count_nonzero(tiles)
+    over_x, over_y = -size[0] % TILE, -size[1] % TILE  # texels of the last column and row that lie outside
+    count -= TILE * over_x * np.count_nonzero(tiles[:, -1]) + TILE * over_y * np.count_nonzero(tiles[-1])
+    return int(count + over_x * over_y * int(tiles[-1, -1]))
