@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from clips import packet_places, write_audio, write_clip
 
 from texvlm.errors import SourceError
 from texvlm.sources import open_source
+from texvlm.sources.video import VideoDecoder
 
 
 def read(path: Path) -> list:
@@ -43,6 +45,20 @@ def test_a_broken_reference_picture_does_not_end_the_clip(tmp_path):
     assert source.describe()["damaged"] >= 1
     assert len(frames) >= 20
     assert frames[-1].pts == pytest.approx(29 / 30)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 16])
+@pytest.mark.parametrize("broken", [20, 28])
+def test_a_broken_packet_near_the_end_costs_one_picture_however_many_threads_decode(tmp_path, threads, broken):
+    path = write_clip(tmp_path / "b.mp4", frames=30, options={"bf": "0", "g": "1"})
+    damage_packet(path, broken)
+    with av.open(f"file:{path}") as container:
+        decoder = VideoDecoder(container, "b.mp4")
+        decoder.decoder.thread_count = threads
+        shown = [round(decoder.seconds(p.pts) * 30) for p in decoder.pictures()]
+        damaged = decoder.damaged
+    assert shown == [n for n in range(30) if n != broken]
+    assert damaged == 1
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi", "ts"])

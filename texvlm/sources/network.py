@@ -89,8 +89,7 @@ class _Opener:
         except (FFmpegError, ValueError) as error:
             raise SourceError(f"{self.name}: cannot be opened: {_why(error)}") from error
         try:
-            # Frame threads would hold pictures back; slices keep the newest one new.
-            return VideoDecoder(container, self.name, stream=self.stream, threads="SLICE")
+            return VideoDecoder(container, self.name, stream=self.stream, live=True)
         except BaseException:
             container.close()
             raise
@@ -127,6 +126,7 @@ def open_address(
         if live is None:
             live = scheme not in _FINITE_SCHEMES or not _has_end(decoder.container)
         if not live:
+            decoder.live = False
             return VideoSource(decoder, channels=channels, motion_vectors=motion_vectors, every=every)
     except BaseException:
         decoder.close()

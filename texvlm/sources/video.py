@@ -31,6 +31,10 @@ _READ_RETRIES = 8
 """Read errors in a row after which the rest of a file is given up; some demuxers recover, some repeat."""
 
 
+_MOST_IN_FLIGHT = 64
+"""Pictures that frame threads may hold at most; a larger difference is how the file was made."""
+
+
 class VideoDecoder:
     """One open container and the video stream being read; owns both.
 
@@ -38,10 +42,12 @@ class VideoDecoder:
         damaged: packets and pictures that were broken: skipped, or shown as the decoder patched them.
         truncated: the input ended before the end that it states.
         failure: the read error that ended it; None after an orderly end.
+        live: every picture at once, on slice threads; may be changed before the first picture.
+            Otherwise frame threads, which hold pictures back, and one packet is looked ahead.
     """
 
     def __init__(
-        self, container: Any, name: str, *, stream: int | None = None, keep_alpha: bool = False, threads: str = "AUTO"
+        self, container: Any, name: str, *, stream: int | None = None, keep_alpha: bool = False, live: bool = False
     ) -> None:
         self.container = container
         self.name = name
@@ -56,7 +62,9 @@ class VideoDecoder:
             self.decoder = av.CodecContext.create(
                 {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(self.decoder.name, self.decoder.name), "r"
             )
-        self.decoder.thread_type = threads
+        self.live = live
+        self._last_ticks: int | None = None
+        self._awaited = 0  # packets sent, less pictures and failures that came back
 
     def export_motion(self) -> bool:
         """Ask for motion vectors before the first picture; False when this codec has none to give."""
@@ -71,8 +79,12 @@ class VideoDecoder:
 
     def pictures(self) -> Generator[VideoFrame, None, None]:
         """Every picture that can be decoded, in display order; a read error ends them and is kept in `failure`."""
-        held = None  # a broken last packet would make the decoder drop good pictures, so one is held back
+        self.decoder.thread_type = "SLICE" if self.live else "AUTO"
+        held = None  # a broken last packet would make the decoder drop good pictures, so one is looked ahead
         for packet in self._packets():
+            if self.live:
+                yield from self._decode(packet)
+                continue
             if held is not None:
                 yield from self._decode(held)
             held = packet
@@ -83,6 +95,29 @@ class VideoDecoder:
             else:
                 yield from self._decode(held)
         yield from self._decode(None)
+        if 0 < self._awaited <= _MOST_IN_FLIGHT and not self.live and self.decoder is self.stream.codec_context:
+            yield from self._lost_tail()
+
+    def _lost_tail(self) -> Iterator[VideoFrame]:
+        """Pictures after the last one that came, decoded again from the key frame before it on one thread.
+
+        A broken packet among the last few makes a decoder with frame threads drop every picture
+        that is still in flight behind it, without a word.
+        """
+        last = self._last_ticks
+        if last is None:
+            return
+        try:
+            with av.open(self.container.name) as again:
+                tail = VideoDecoder(again, self.name, stream=self.stream.index, live=True)
+                tail.decoder.flags2 = self.decoder.flags2
+                again.seek(last, stream=tail.stream)
+                for picture in tail.pictures():
+                    if picture.pts is not None and picture.pts > last:
+                        yield picture
+                self.damaged = max(self.damaged, tail.damaged)
+        except (FFmpegError, SourceError) as error:
+            _log.debug("%s: the end cannot be read again: %s", self.name, error)
 
     def close(self) -> None:
         """Release the container."""
@@ -110,16 +145,20 @@ class VideoDecoder:
                 self.damaged += 1
 
     def _decode(self, packet: Any) -> Iterator[VideoFrame]:
+        self._awaited += packet is not None and not packet.is_discard
         try:
             pictures = self.decoder.decode(packet)
         except av.error.EOFError:
             return
         except FFmpegError as error:
             self.damaged += 1
+            self._awaited -= 1
             _log.debug("%s: packet skipped: %s", self.name, error)
             return
         for picture in pictures:
             self.damaged += picture.is_corrupt
+            self._awaited -= 1
+            self._last_ticks = picture.pts if picture.pts is not None else self._last_ticks
             yield picture
 
 
