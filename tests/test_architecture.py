@@ -16,7 +16,7 @@ LIMIT = 400
 
 # From the bottom up. A module may import modules of lower ranks, and those of its own package.
 RANKS = [
-    {"errors"},
+    {"errors", "_compiled"},
     {"regions"},
     {"pyramid", "resources", "glyphs", "files"},
     {"visual_field"},
@@ -31,7 +31,7 @@ RANKS = [
     {"store"},
     {"pictures"},
     {"layout_sheet", "preview"},
-    {"encode", "settings", "layout_sheet"},
+    {"encode", "settings"},
     {"bench", "doctor"},
     {"demo"},
     {"cli"},

@@ -9,8 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from texvlm._compiled import compiled
 
-@njit(cache=True, nogil=True, fastmath=True)
+
+@compiled(fastmath=True)
 def resize_area(source, scale, out):  # type: ignore[no-untyped-def]
     """Mean of the source area under each output pixel, times `scale`, rounded to bytes.
 
@@ -54,7 +56,7 @@ def _byte(value):  # type: ignore[no-untyped-def]
     return np.uint8(min(max(value + np.float32(0.5), np.float32(0.0)), np.float32(255.0)))
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def add_tokens(patches, left, top, width, height, weight, total, weights):  # type: ignore[no-untyped-def]
     """Add smoothly enlarged patches to a canvas of weighted sums.
 
@@ -105,7 +107,7 @@ def add_tokens(patches, left, top, width, height, weight, total, weights):  # ty
                 weights[y, x] += w
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def finish_canvas(total, weights, background, out):  # type: ignore[no-untyped-def]
     """Weighted sums to bytes; `background` where no token reached."""
     height, width = weights.shape
@@ -120,7 +122,7 @@ def finish_canvas(total, weights, background, out):  # type: ignore[no-untyped-d
                     out[y, x, c] = background
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def outline_squares(image, edges, colours):  # type: ignore[no-untyped-def]
     """One-pixel outlines, in order. `edges` (n, 4) int32 left, top, right, bottom, all inclusive."""
     height, width, _ = image.shape
@@ -136,7 +138,7 @@ def outline_squares(image, edges, colours):  # type: ignore[no-untyped-def]
                     image[y, x] = colours[n]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def fill_squares(values, edges, out):  # type: ignore[no-untyped-def]
     """Fill squares with a value each, in order; `edges` (n, 4) int32, right and bottom exclusive."""
     height, width = out.shape
@@ -147,7 +149,7 @@ def fill_squares(values, edges, out):  # type: ignore[no-untyped-def]
                 out[y, x] = values[n]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fastmath=True)
 def tint_tiles(picture, mask, scale_x, scale_y, tint, out):  # type: ignore[no-untyped-def]
     """Pixels of True tiles a quarter `tint`, the others gray at half brightness.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ class View:
 
     def same_focus(self, other: View) -> bool:
         """Whether both look at the same places with the same importance."""
-        return (
+        return self is other or (
             np.array_equal(self.fixations, other.fixations)
             and np.array_equal(self.weights, other.weights)
             and (self.score is other.score if self.score is None else np.array_equal(self.score, _or_empty(other)))
@@ -83,6 +84,26 @@ def parse_views(
     Raises:
         ValueError: shapes that do not fit together, a value that is not finite, no such source.
     """
+    plain = weights is None and score is None and isinstance(sources, int | None)
+    if plain and source_count == 1 and isinstance(fixations, tuple) and all(type(number) is float for number in fixations):
+        return list(_parse_point(fixations, sources))
+    return _parse(fixations, sources, weights, score, source_count)
+
+
+@lru_cache(maxsize=64)
+def _parse_point(fixation: tuple[float, ...], source: int | None) -> tuple[View, ...]:
+    """One fixation in the only source: what most calls ask for, frame after frame."""
+    return tuple(_parse(fixation, source, None, None, 1))
+
+
+def _parse(
+    fixations: ArrayLike,
+    sources: int | Sequence[int] | None,
+    weights: ArrayLike | None,
+    score: ArrayLike | None,
+    source_count: int,
+) -> list[View]:
+    """See `parse_views`."""
     points = np.asarray(fixations, np.float64)
     if points.ndim == 1:
         points = points[None]

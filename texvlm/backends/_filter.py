@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
+from texvlm._compiled import compiled
 from texvlm.layouts.table import PADDING_LAYER
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def split_lod(side, patch, last_level):  # type: ignore[no-untyped-def]
     """(mip level, weight of the next level) of a token: floor and fraction of log2(side / patch).
 
@@ -64,7 +65,7 @@ def sample_kernel(channels: int, to_bytes: bool) -> Callable[..., None]:
     C = channels
     one, low_byte, high_byte = np.float32(1), np.float32(0), np.float32(255)
 
-    @njit(parallel=True, cache=True, nogil=True, error_model="numpy")
+    @compiled(parallel=True, error_model="numpy")
     def sample(texels, offsets, pitches, frame_sizes, places, names, rows, slots, out, scale, bias):  # type: ignore[no-untyped-def]
         patch = out.shape[2]
         last_level = len(offsets) - 1

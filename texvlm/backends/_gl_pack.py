@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
+from texvlm._compiled import compiled
 from texvlm.backends._threads import ThreadAccount
 from texvlm.regions import TILE, TileMask
 
@@ -32,10 +33,16 @@ def find_rectangles(tiles: TileMask, limit: int) -> Pieces | None:
 
 def list_tiles(tiles: TileMask) -> Pieces:
     """Each masked tile as a rectangle of its own, in reading order."""
-    places = np.flatnonzero(tiles)
-    pieces = np.ones((len(places), 4), np.int32)
-    pieces[:, 1], pieces[:, 0] = np.divmod(places, tiles.shape[1])
-    return pieces
+    return _list_tiles(tiles)  # type: ignore[no-any-return]
+
+
+def list_tail(tiles: TileMask, levels: int) -> NDArray[np.int32]:
+    """Texels above masked tiles on `levels` levels beyond level 4.
+
+    Returns:
+        (x, y, steps, 0), shape (n, 4): a texel of level 4 + steps; level by level.
+    """
+    return _list_tail(tiles, levels)  # type: ignore[no-any-return]
 
 
 def split_pieces(pieces: Pieces, most_tiles: int) -> list[Pieces]:
@@ -65,24 +72,9 @@ def pack(stored: NDArray[Any], pieces: Pieces, packed: NDArray[np.uint8]) -> NDA
     """
     height, _, channels = stored.shape
     texel_bytes = stored.itemsize * (4 if channels == 3 else channels)
-    texels = pieces[:, 2:].prod(axis=1, dtype=np.int64) * TILE * TILE
-    starts = np.cumsum(texels) - texels
-    # one strip is 16 rows of texels, so that rectangles of any shape share out evenly among threads
-    rows = pieces[:, 3].astype(np.int64)
-    owner = np.repeat(np.arange(len(pieces)), rows)
-    step = np.arange(len(owner)) - np.repeat(np.cumsum(rows) - rows, rows)
-    widths = pieces[owner, 2].astype(np.int64) * TILE
-    strips = np.stack(
-        [
-            pieces[owner, 0].astype(np.int64) * TILE,
-            (pieces[owner, 1] + step) * TILE,
-            widths,
-            starts[owner] + step * widths * TILE,
-        ],
-        axis=1,
-    )
+    strips, starts = _cut_strips(pieces)
     words = stored.reshape(height, -1).view(np.uint32)
-    with _packing.region(int(texels.sum()) * channels):
+    with _packing.region(int(strips[:, 2].sum()) * TILE * channels):
         if channels != 3:
             _copy(words, strips, packed[: packed.size // 4 * 4].view(np.uint32), stored.itemsize * channels)
         elif stored.dtype == np.uint8:
@@ -92,7 +84,7 @@ def pack(stored: NDArray[Any], pieces: Pieces, packed: NDArray[np.uint8]) -> NDA
     return starts * texel_bytes  # type: ignore[no-any-return]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _find_rectangles(tiles, found):  # type: ignore[no-untyped-def]
     """Runs of a row, stacked while the next row has the very same run. Stops counting beyond len(found)."""
     rows, columns = tiles.shape
@@ -123,7 +115,66 @@ def _find_rectangles(tiles, found):  # type: ignore[no-untyped-def]
     return count
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@compiled()
+def _list_tiles(tiles):  # type: ignore[no-untyped-def]
+    pieces = np.ones((np.count_nonzero(tiles), 4), np.int32)
+    count = 0
+    for y in range(tiles.shape[0]):
+        for x in range(tiles.shape[1]):
+            if tiles[y, x]:
+                pieces[count, 0] = x
+                pieces[count, 1] = y
+                count += 1
+    return pieces
+
+
+@compiled()
+def _list_tail(tiles, levels):  # type: ignore[no-untyped-def]
+    rows, columns = tiles.shape
+    # level 5 is the largest, and each level after it is at most as large as the one before
+    places = np.zeros((min(np.count_nonzero(tiles), ((rows + 1) // 2) * ((columns + 1) // 2)) * levels, 4), np.int32)
+    count = 0
+    below = tiles
+    for steps in range(1, levels + 1):
+        rows, columns = (rows + 1) // 2, (columns + 1) // 2
+        dirty = np.zeros((rows, columns), np.bool_)
+        for y in range(below.shape[0]):
+            for x in range(below.shape[1]):
+                if below[y, x] and not dirty[y // 2, x // 2]:
+                    dirty[y // 2, x // 2] = True
+                    places[count, 0] = x // 2
+                    places[count, 1] = y // 2
+                    places[count, 2] = steps
+                    count += 1
+        below = dirty
+    return places[:count]
+
+
+@compiled()
+def _cut_strips(pieces):  # type: ignore[no-untyped-def]
+    """(strips, starts): strips of 16 rows of texels, so that rectangles of any shape share out evenly among threads.
+
+    A strip is (x, y, width, start): texels, and the texel of the buffer where it starts. `starts`
+    has that of each rectangle.
+    """
+    strips = np.empty((pieces[:, 3].sum(), 4), np.int64)
+    starts = np.empty(len(pieces), np.int64)
+    start = 0
+    count = 0
+    for index in range(len(pieces)):
+        starts[index] = start
+        width = pieces[index, 2] * 16
+        for row in range(pieces[index, 3]):
+            strips[count, 0] = pieces[index, 0] * 16
+            strips[count, 1] = (pieces[index, 1] + row) * 16
+            strips[count, 2] = width
+            strips[count, 3] = start
+            start += width * 16
+            count += 1
+    return strips, starts
+
+
+@compiled(parallel=True)
 def _copy(words, strips, packed, texel_bytes):  # type: ignore[no-untyped-def]
     """Texels as they are. Sixteen of them are whole words for every format."""
     for index in prange(len(strips)):
@@ -135,7 +186,7 @@ def _copy(words, strips, packed, texel_bytes):  # type: ignore[no-untyped-def]
             target += count
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@compiled(parallel=True)
 def _widen_bytes(words, strips, packed):  # type: ignore[no-untyped-def]
     """RGB to RGBA: three words become four, which is four times faster than texel by texel."""
     opaque = np.uint32(0xFF000000)
@@ -156,7 +207,7 @@ def _widen_bytes(words, strips, packed):  # type: ignore[no-untyped-def]
                 target[4 * q + 3] = (c >> np.uint32(8)) | opaque
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@compiled(parallel=True)
 def _widen_floats(stored, strips, packed):  # type: ignore[no-untyped-def]
     """RGB to RGBA, floats."""
     for index in prange(len(strips)):

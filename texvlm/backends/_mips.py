@@ -11,9 +11,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from texvlm._compiled import compiled
 from texvlm.backends._detect import texel_limit
 from texvlm.backends._threads import ThreadAccount
 from texvlm.backends._tiles import tile_kernel
@@ -87,7 +87,7 @@ def _tail_kernel(channels: int, integer: bool) -> Callable[..., int]:
     C = channels
     zero = np.int32(0) if integer else np.float64(0)
 
-    @njit(cache=True, nogil=True)
+    @compiled()
     def build(texels, offsets, pitches, tiles):  # type: ignore[no-untyped-def]
         rows, columns = tiles.shape
         dirty = tiles

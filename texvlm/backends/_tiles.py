@@ -20,6 +20,7 @@ from functools import lru_cache
 import numpy as np
 from numba import njit, prange
 
+from texvlm._compiled import compiled
 from texvlm.regions import TILE
 
 # Row operations are functions of their own so that the compiler sees rows that do not overlap. They
@@ -69,7 +70,7 @@ def tile_kernel(channels: int, integer: bool) -> Callable[..., None]:
     C = channels
     span = TILE * channels
 
-    @njit(parallel=True, cache=True, nogil=True)
+    @compiled(parallel=True)
     def update(frame, stored, limit, tiles, texels, offsets, pitches, compare, copy, build):  # type: ignore[no-untyped-def]
         height, width = frame.shape
         columns = tiles.shape[1]

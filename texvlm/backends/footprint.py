@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from texvlm._compiled import compiled
 from texvlm.backends._filter import split_lod, table_views
 from texvlm.layouts.table import PADDING_LAYER, Table
 from texvlm.regions import TILE
@@ -57,7 +58,7 @@ def _tile_span(centre, side, patch, level, count):  # type: ignore[no-untyped-de
     return (floor(low) << level) // TILE, ((ceil(high) + 1 << level) - 1) // TILE + 1
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _mark_stale(places, names, versions, seen, frame_sizes, patch, last_level, stale):  # type: ignore[no-untyped-def]
     for row in range(len(places)):
         layer = names[row, 3]

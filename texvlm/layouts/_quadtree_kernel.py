@@ -63,7 +63,7 @@ def grow(view: View, tokens: int) -> tuple[Any, Any, Any, Any]:
         tree.tally[ACTIONS] = 0
         if not _settle(tree, view, tokens):
             _undo(tree)
-    return _leaves(tree, view)
+    return _leaves(tree, view)  # type: ignore[no-any-return]
 
 
 @compiled
@@ -277,7 +277,7 @@ def _is_live(tree: Tree, node: int) -> bool:
     if nodes[node, CHILD] != NOTHING or nodes[node, LEVEL] == 0 or nodes[node, HELD]:
         return False
     parent = find(tree, nodes[node, LEVEL] + 1, nodes[node, COLUMN] >> 1, nodes[node, ROW] >> 1)
-    return parent == NOTHING or nodes[parent, CHILD] != NOTHING
+    return bool(parent == NOTHING or nodes[parent, CHILD] != NOTHING)
 
 
 @compiled

@@ -14,15 +14,14 @@ Numba's disk cache watches only the file of the outermost function: after an edi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-compiled: Callable[[Function], Function] = njit(cache=True, nogil=True)
+from texvlm import _compiled
+
+compiled = _compiled.compiled()
 
 # Columns of Tree.nodes. CHILD is the first of CHILDREN consecutive nodes, NOTHING for a leaf. STAMP
 # marks members of the chain at hand. HELD is 1 for a node that may not split.
