@@ -227,12 +227,12 @@ class Engine:
         """The token table that `tokens` would sample, (views, tokens); no pixels are touched."""
         with self._guard.call("plan"):
             views = parse_views(fixations, sources=sources, weights=weights, score=score, source_count=self._sources)
-            return self._plan(views, [self._size_of(view.source) for view in views])
+            return self._plan(views, [self._store.size_of(view.source) for view in views])
 
     def _refresh(self, views: list[View]) -> tuple[KeptTokens, NDArray[np.bool_]]:
         """Bring the kept tokens of these views up to date; also which rows changed, (views * tokens,)."""
         key = tuple(view.source for view in views)
-        sizes = [self._size_of(view.source) for view in views]
+        sizes = [self._store.size_of(view.source) for view in views]
         texture = self._store.texture_of(key[0])
         # taken out first: if sampling fails, half-written tokens are not found again
         kept = self._kept.pop(key, None)
@@ -251,7 +251,7 @@ class Engine:
             if kept is None:
                 shape = (table.size, texture.spec.channels, self.layout.patch, self.layout.patch)
                 kept = KeptTokens(views, sizes, table, self._backend.empty(shape, self.dtype), 0)
-            elif self._store.changed_at[list(key)].max() > kept.seen:
+            elif any(self._store.changed_at[source] > kept.seen for source in key):
                 changed |= stale_rows(
                     rows,
                     self._store.versions,
@@ -366,11 +366,6 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _size_of(self, source: int) -> tuple[int, int]:
-        """Frame size of a source; ValueError where it has no frame."""
-        width, height = map(int, self._store.texture_of(source).frame_sizes[source])
-        return width, height
 
     def _normalisation(self, spec: TextureSpec) -> Normalisation:
         """The wanted normalisation, checked against the texture's channels."""

@@ -7,8 +7,7 @@ nothing is emitted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from time import perf_counter
 from typing import Any
@@ -54,12 +53,25 @@ class StageTimes:
         """Begin a new round: every `last_ms` is 0 again."""
         self.last_ms = dict.fromkeys(self.total_ms, 0.0)
 
-    @contextmanager
-    def stage(self, name: str, category: str, payload: int | None = None) -> Iterator[None]:
+    def stage(self, name: str, category: str, payload: int | None = None) -> _Stage:
         """Time one stage, and show it to a profiler."""
-        start = perf_counter()
-        with profile_range(name, category, payload):
-            yield
-        spent = (perf_counter() - start) * 1e3
-        self.last_ms[name] += spent
-        self.total_ms[name] += spent
+        return _Stage(self, name, profile_range(name, category, payload))
+
+
+class _Stage:
+    """The scope of one stage. A class, not a generator: it is entered several times a frame."""
+
+    __slots__ = ("_name", "_range", "_start", "_times")
+
+    def __init__(self, times: StageTimes, name: str, range_: AbstractContextManager[Any]) -> None:
+        self._times, self._name, self._range = times, name, range_
+
+    def __enter__(self) -> None:
+        self._start = perf_counter()
+        self._range.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._range.__exit__(*error)
+        spent = (perf_counter() - self._start) * 1e3
+        self._times.last_ms[self._name] += spent
+        self._times.total_ms[self._name] += spent

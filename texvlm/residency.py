@@ -96,15 +96,22 @@ class FrameStore:
 
     def texture_of(self, source: int) -> Texture:
         """The texture array; ValueError where this source has no frame in it."""
-        if self._texture is None or self.frame_size(source) is None:
-            raise ValueError(f"source {source} has no frame yet; submit one first")
+        self.size_of(source)
+        assert self._texture is not None, "a source with a frame has a texture"
         return self._texture
+
+    def size_of(self, source: int) -> tuple[int, int]:
+        """(width, height) of a source's frame; ValueError where it has none."""
+        size = self.frame_size(source)
+        if size is None:
+            raise ValueError(f"source {source} has no frame yet; submit one first")
+        return size
 
     def frame_size(self, source: int) -> tuple[int, int] | None:
         """(width, height) of a source's frame, or None before its first one."""
         if self._texture is None:
             return None
-        width, height = (int(side) for side in self._texture.frame_sizes[source])
+        width, height = self._texture.frame_sizes[source].tolist()
         return (width, height) if width else None
 
     def put(self, frame: Frame, source: int, stages: StageTimes) -> SubmitReport:

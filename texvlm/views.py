@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import cast
 
 import numpy as np
 import torch
@@ -84,9 +85,9 @@ def parse_views(
     Raises:
         ValueError: shapes that do not fit together, a value that is not finite, no such source.
     """
-    plain = weights is None and score is None and isinstance(sources, int | None)
-    if plain and source_count == 1 and isinstance(fixations, tuple) and all(type(number) is float for number in fixations):
-        return list(_parse_point(fixations, sources))
+    one_point = isinstance(fixations, tuple) and all(isinstance(number, float) for number in fixations)
+    if one_point and source_count == 1 and weights is None and score is None and isinstance(sources, int | None):
+        return list(_parse_point(cast("tuple[float, ...]", fixations), sources))
     return _parse(fixations, sources, weights, score, source_count)
 
 

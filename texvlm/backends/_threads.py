@@ -65,12 +65,15 @@ class ThreadAccount:
         with _region:
             parallel = self.prefers_parallel(work)
             before = numba.get_num_threads()
-            numba.set_num_threads(before if parallel else 1)
+            wanted = before if parallel else 1
+            if wanted != before:
+                numba.set_num_threads(wanted)
             start = perf_counter_ns()
             try:
                 yield
             finally:
-                numba.set_num_threads(before)
+                if wanted != before:
+                    numba.set_num_threads(before)
             self.note(parallel, work, perf_counter_ns() - start)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numba
@@ -121,12 +122,8 @@ class CpuBackend(Backend):
         pyramids = self._pyramids(texture)
         if rows is None:
             rows = np.arange(len(table), dtype=np.int32)
-        full_scale = 255.0 if texture.spec.dtype == "uint8" else 1.0
         to_bytes = out.dtype == torch.uint8
-        mean, std = np.asarray(normalisation.mean), np.asarray(normalisation.std)
-        scale, bias = 1 / (full_scale * std), -mean / std
-        if to_bytes:
-            scale, bias = np.full_like(std, 255 / full_scale), np.full_like(mean, 0.5)
+        scale, bias = _scale_and_bias(normalisation, texture.spec.dtype == "uint8", to_bytes)
         # Numba has no half floats on the host: they are filtered as float32 and converted once. By
         # NumPy, as every copy on this path: torch would wake its own threads for it.
         pixels = out.numpy()
@@ -145,8 +142,8 @@ class CpuBackend(Backend):
                 rows,
                 slots,
                 target,
-                scale.astype(np.float32),
-                bias.astype(np.float32),
+                scale,
+                bias,
             )
         if not direct:
             pixels[rows] = target.astype(np.float16)
@@ -185,6 +182,19 @@ class CpuBackend(Backend):
         if not isinstance(texture.handle, _Pyramids):
             raise ClosedError("this texture was destroyed")
         return texture.handle
+
+
+@lru_cache(maxsize=64)
+def _scale_and_bias(
+    normalisation: Normalisation, bytes_in: bool, bytes_out: bool
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What turns texel values into token values, (channels,) each; with 0.5 to round bytes by cutting off."""
+    full_scale = 255.0 if bytes_in else 1.0
+    mean, std = np.asarray(normalisation.mean), np.asarray(normalisation.std)
+    scale, bias = 1 / (full_scale * std), -mean / std
+    if bytes_out:
+        scale, bias = np.full_like(std, 255 / full_scale), np.full_like(mean, 0.5)
+    return scale.astype(np.float32), bias.astype(np.float32)
 
 
 def texels_inside(tiles: TileMask, size: tuple[int, int]) -> int:
