@@ -43,6 +43,10 @@ layout(std430, binding = 3) writeonly buffer Out { float pixels[]; };
 layout(std430, binding = 3) coherent buffer Out { uint pixels[]; };
 #endif
 
+float power_of_two(int exponent) {
+    return uintBitsToFloat(uint(exponent + 127) << 23);
+}
+
 // Level and weight of the next one: floor and fraction of log2(side / patch). No division and no
 // logarithm decides the level, so a side of exactly patch * 2**k gives level k and weight 0.
 void split_lod(float side, out int level, out float weight) {
@@ -50,12 +54,12 @@ void split_lod(float side, out int level, out float weight) {
     weight = 0.0;
     if (side <= float(PATCH)) return;
     int power = int(floatBitsToUint(side) >> 23) - int(floatBitsToUint(float(PATCH)) >> 23);
-    if (side < ldexp(float(PATCH), power)) power--;
+    if (side < float(PATCH) * power_of_two(power)) power--;
     if (power >= last_level) {
         level = last_level;
         return;
     }
-    float whole = ldexp(float(PATCH), power);
+    float whole = float(PATCH) * power_of_two(power);
     level = power;
     weight = side == whole ? 0.0 : log2(side / whole);
 }
@@ -73,7 +77,7 @@ Grid grid_of(TokenRecord token, ivec2 frame_size, int level) {
     Grid grid;
     grid.level = level;
     grid.last = max((frame_size + (1 << level) - 1) >> level, 1) - 1;
-    float scale = ldexp(1.0, -level);
+    float scale = power_of_two(-level);
     vec2 centre = vec2(token.x, token.y) * scale;
     grid.whole = floor(centre);
     grid.part = centre - grid.whole;

@@ -121,6 +121,30 @@ def test_large_uploads_go_in_batches(backend, rng, monkeypatch, scattered):
 
 
 @pytest.mark.gl
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize(
+    ("levels", "runs"),
+    [
+        (13, _gl_frames.TAIL_RUNS),  # blocks of 65536 texels at the top
+        (11, ((1, 3, 1), (3, 5, 64), (5, 11, 64))),  # every kind of dispatch, in small
+    ],
+)
+def test_a_long_tail_is_exact(backend, rng, monkeypatch, levels, runs, dtype):
+    monkeypatch.setattr(_gl_frames, "TAIL_RUNS", runs)
+    frame = rng.integers(0, 256, (70, 300, 3)).astype(dtype)
+    texture = backend.create_texture(TextureSpec((300, 70), levels=levels, dtype=dtype))
+    some = rng.random((5, 19)) < 0.5
+    put(backend, texture, frame, some)
+    put(backend, texture, frame, ~some)
+    for level, expected in enumerate(reference.pyramid(frame, levels)):
+        got = backend.read_level(texture, 0, level)
+        if dtype == "uint8":
+            np.testing.assert_array_equal(got, expected)
+        else:
+            np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+@pytest.mark.gl
 @pytest.mark.parametrize(("patch", "dtype"), [(16, torch.float32), (14, torch.float16), (7, torch.uint8)])
 def test_large_tables_are_sampled_in_batches(backend, rng, monkeypatch, patch, dtype):
     frame = rng.integers(0, 256, (60, 60, 3), dtype=np.uint8)

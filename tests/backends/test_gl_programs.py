@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from texvlm.backends import _gl_api, _gl_programs
-from texvlm.backends._gl_frames import TILES_PER_GROUP
+from texvlm.backends._gl_frames import TAIL_RUNS, columns_definitions, tail_definitions
 from texvlm.backends._gl_texture import format_of
 from texvlm.backends._gl_tokens import sample_definitions
 from texvlm.errors import KernelBuildError
@@ -63,9 +63,10 @@ def variants() -> list[tuple[str, _gl_programs.Definitions]]:
     specs = [TextureSpec((16, 16), channels=c, dtype=d) for c in (1, 4) for d in ("uint8", "float32")]
     found: list[tuple[str, _gl_programs.Definitions]] = []
     for spec in specs:
-        definitions = format_of(spec).definitions
-        found += [("upload.comp", definitions), ("build_tail.comp", definitions)]
-        found.append(("build_mips.comp", (*definitions, ("TEXVLM_TILES", f"{TILES_PER_GROUP}u"))))
+        texel = format_of(spec)
+        found.append(("upload.comp", texel.definitions))
+        found.append(("build_mips.comp", columns_definitions(texel)))
+        found += [("build_tail.comp", tail_definitions(texel, threads)) for threads in {run[2] for run in TAIL_RUNS}]
     for patch, unit in ((14, 4), (7, 1)):
         for bits in (8, 16, 32):
             found.append(("sample.comp", sample_definitions(patch, 3, bits, unit)))

@@ -127,7 +127,7 @@ class Staging:
     All methods run where the context is current.
     """
 
-    def __init__(self, context: GlContext, blocks: int = 3) -> None:
+    def __init__(self, context: GlContext, blocks: int = 1) -> None:
         self._context = context
         self._blocks: list[MappedBuffer | None] = [None] * blocks
         self._fences: list[Fence | None] = [None] * blocks

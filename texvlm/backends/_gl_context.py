@@ -280,22 +280,22 @@ def open_device(index: int | None, *, hardware_only: bool) -> HeadlessContext:
     if index is not None:
         devices = [device for device in devices if device.index == index]
     refusals = []
-    software: list[EglDevice] = []
+    fallback: HeadlessContext | None = None
     for device in sorted(devices, key=lambda d: d.software):  # stable: hardware first, EGL's order within
-        if device.software and hardware_only:
+        if device.software and (hardware_only or fallback):
             refusals.append(f"{device.label} is a software renderer")
             continue
         try:
-            info = look_at(device) if not device.software else None
-            if info is not None and info.software:
-                software.append(device)
-                refusals.append(f"{device.label} is the software renderer {info.renderer}")
-                continue
-            return headless_context(device)
+            context = headless_context(device)
         except (DeviceCallError, BackendUnavailable) as error:
             refusals.append(f"{device.label}: {error}")
-    if software and not hardware_only:
-        return headless_context(software[0])
+            continue
+        if not context.info.software:
+            return context
+        refusals.append(f"{device.label} is the software renderer {context.info.renderer}")
+        fallback = fallback or context
+    if fallback and not hardware_only:
+        return fallback
     wanted = "" if index is None else f" {index}"
     seen = "; ".join(refusals) or f"EGL lists no device{wanted}"
     raise BackendUnavailable(f"no usable OpenGL {GL_VERSION[0]}.{GL_VERSION[1]} ({seen}); {INSTALL_ADVICE}")

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from texvlm.backends import _gl_api as names
 from texvlm.backends._gl_buffers import MappedBuffer, Staging
 from texvlm.backends._gl_context import GlContext
-from texvlm.backends._gl_pack import Pieces, find_rectangles, list_tiles, pack, split_pieces
-from texvlm.backends._gl_texture import GlTexture
+from texvlm.backends._gl_pack import Pieces, find_rectangles, list_tail, list_tiles, pack, split_pieces
+from texvlm.backends._gl_programs import Definitions
+from texvlm.backends._gl_texture import GlTexture, TexelFormat
 from texvlm.pyramid import COLUMN_LEVELS
 from texvlm.regions import TILE, TileMask
 
@@ -30,8 +31,15 @@ MAX_GROUPS = 65535
 TILES_PER_GROUP = 4
 """Of build_mips.comp: 64 threads a workgroup, which suits GPUs and makes no difference on llvmpipe."""
 
-TAIL_THREADS = 64
+GROUP_THREADS = 64
 """Of build_tail.comp, in one workgroup."""
+
+TAIL_LEVELS = 6
+"""Of build_tail.comp, in one dispatch; drivers take 8 at least."""
+
+TAIL_RUNS = ((1, 4, 1), (4, 4 + TAIL_LEVELS, GROUP_THREADS), (4 + TAIL_LEVELS, 11, GROUP_THREADS))
+"""[from, to) of steps beyond level 4, and the threads for one texel. Blocks of up to 8 x 8 texels (all that a
+1080p frame has) take one thread each. One thread could not do the largest: llvmpipe ends loops after 65535 rounds."""
 
 
 class FrameWriter:
@@ -55,19 +63,19 @@ class FrameWriter:
 
     def build_mips(self, texture: GlTexture, layer: int, tiles: TileMask) -> int:
         """Rebuild what lies above the masked tiles; at least one is masked. How many tail texels that were."""
-        gl = self._context.gl
-        lists = [list_tiles(tiles)[:, :2], *tail_places(tiles, texture.spec.levels - COLUMN_LEVELS - 1)]
-        starts = np.cumsum([0] + [len(places) for places in lists]).tolist()
-        block = self._staging.take(starts[-1] * 8)
-        block.write(0, np.concatenate(lists))
-        gl.glBindTextureUnit(0, texture.words)
-        self._build_columns(texture, layer, block, starts[1])
-        if len(lists) > 1:
-            last = (tiles.shape[1] - 1, tiles.shape[0] - 1)
-            self._build_tail(texture, layer, block, starts, last)
+        columns = list_tiles(tiles)[:, :2]
+        tail = list_tail(tiles, texture.spec.levels - COLUMN_LEVELS - 1)
+        tail_start = self._context.info.aligned(columns.nbytes)
+        block = self._staging.take(tail_start + tail.nbytes)
+        block.write(0, columns)
+        block.write(tail_start, tail)
+        self._context.gl.glBindTextureUnit(0, texture.words)
+        self._build_columns(texture, layer, block, len(columns))
+        if len(tail):
+            self._build_tail(texture, layer, block, tail_start, tail[:, 2], (tiles.shape[1] - 1, tiles.shape[0] - 1))
         self._staging.done()
-        gl.check("build_mips: glDispatchCompute")
-        return int(starts[-1] - starts[1])
+        self._context.gl.check("build_mips: glDispatchCompute")
+        return len(tail)
 
     def _upload_rectangles(self, texture: GlTexture, layer: int, pieces: Pieces) -> None:
         gl = self._context.gl
@@ -91,6 +99,7 @@ class FrameWriter:
         program = self._context.programs.use("upload.comp", texture.texel.definitions)
         gl.glProgramUniform1i(program.name, program.location("layer"), layer)
         texture.bind_level(self._context, 0, 0)
+        gl.glMemoryBarrier(names.TEXTURE_FETCH_BARRIER | names.SHADER_IMAGE_ACCESS_BARRIER)
         block.bind(self._context, 0, list_start, len(pieces) * 8)
         block.bind(self._context, 1, 0, packed_bytes)
         gl.glDispatchCompute(len(pieces), 1, 1)
@@ -100,8 +109,7 @@ class FrameWriter:
     def _build_columns(self, texture: GlTexture, layer: int, block: MappedBuffer, count: int) -> None:
         """Levels 1..4 of the `count` tiles that the block lists from its start."""
         gl = self._context.gl
-        definitions = (*texture.texel.definitions, ("TEXVLM_TILES", f"{TILES_PER_GROUP}u"))
-        program = self._context.programs.use("build_mips.comp", definitions)
+        program = self._context.programs.use("build_mips.comp", columns_definitions(texture.texel))
         gl.glProgramUniform1i(program.name, program.location("layer"), layer)
         for level in range(1, COLUMN_LEVELS + 1):
             texture.bind_level(self._context, level, level)
@@ -115,34 +123,42 @@ class FrameWriter:
             gl.glDispatchCompute(-(-size // TILES_PER_GROUP), 1, 1)
 
     def _build_tail(
-        self, texture: GlTexture, layer: int, block: MappedBuffer, starts: list[int], last: tuple[int, int]
+        self,
+        texture: GlTexture,
+        layer: int,
+        block: MappedBuffer,
+        start: int,
+        steps: NDArray[np.int32],
+        last: tuple[int, int],
     ) -> None:
-        """Levels 5 and up; the block lists level 4 + k between the entries `starts[k]` and `starts[k + 1]`."""
+        """Levels 5 and up of the texels that the block lists from byte `start`; `steps` are their levels beyond 4."""
         gl = self._context.gl
-        program = self._context.programs.use("build_tail.comp", texture.texel.definitions)
-        gl.glProgramUniform1i(program.name, program.location("layer"), layer)
-        gl.glProgramUniform2i(program.name, program.location("last"), *last)
-        block.bind(self._context, 0, 0, starts[-1] * 8)
+        block.bind(self._context, 0, start, len(steps) * 16)
         gl.glMemoryBarrier(names.TEXTURE_FETCH_BARRIER | names.SHADER_IMAGE_ACCESS_BARRIER)
-        for steps in range(1, len(starts) - 1):
-            count = starts[steps + 1] - starts[steps]
-            texture.bind_level(self._context, 0, COLUMN_LEVELS + steps)
-            gl.glProgramUniform1ui(program.name, program.location("first"), starts[steps])
-            gl.glProgramUniform1ui(program.name, program.location("count"), count)
-            gl.glProgramUniform1i(program.name, program.location("steps"), steps)
-            gl.glDispatchCompute(-(-count // TAIL_THREADS), 1, 1)
+        for lowest, beyond, threads in TAIL_RUNS:
+            first, end = (int(i) for i in np.searchsorted(steps, (lowest, beyond)))
+            if first == end:
+                continue
+            program = self._context.programs.use("build_tail.comp", tail_definitions(texture.texel, threads))
+            for unit in range(TAIL_LEVELS):
+                level = min(COLUMN_LEVELS + lowest + unit, texture.spec.levels - 1)  # all units hold something
+                texture.bind_level(self._context, unit, level)
+            gl.glProgramUniform1i(program.name, program.location("layer"), layer)
+            gl.glProgramUniform2i(program.name, program.location("last"), *last)
+            gl.glProgramUniform1i(program.name, program.location("lowest"), lowest)
+            gl.glProgramUniform1ui(program.name, program.location("first"), first)
+            gl.glProgramUniform1ui(program.name, program.location("count"), end - first)
+            gl.glDispatchCompute(-(-(end - first) * threads // GROUP_THREADS), 1, 1)
 
 
-def tail_places(tiles: TileMask, levels: int) -> list[NDArray[np.int32]]:
-    """Texels (x, y) above masked tiles at each of `levels` levels beyond level 4, each of shape (n, 2)."""
-    places = []
-    for _ in range(levels):
-        rows, columns = -(-tiles.shape[0] // 2), -(-tiles.shape[1] // 2)
-        padded = np.zeros((rows * 2, columns * 2), np.bool_)
-        padded[: tiles.shape[0], : tiles.shape[1]] = tiles
-        tiles = padded[0::2, 0::2] | padded[0::2, 1::2] | padded[1::2, 0::2] | padded[1::2, 1::2]
-        places.append(list_tiles(tiles)[:, :2])
-    return places
+def columns_definitions(texel: TexelFormat) -> Definitions:
+    """What makes one variant of build_mips.comp."""
+    return (*texel.definitions, ("TEXVLM_TILES", f"{TILES_PER_GROUP}u"))
+
+
+def tail_definitions(texel: TexelFormat, threads: int) -> Definitions:
+    """What makes one variant of build_tail.comp; `threads` work on one texel."""
+    return (*texel.definitions, ("TEXVLM_LEVELS", TAIL_LEVELS), ("TEXVLM_THREADS", f"{threads}u"))
 
 
 def _packed_bytes(texture: GlTexture, pieces: Pieces) -> int:

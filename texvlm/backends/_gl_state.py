@@ -17,7 +17,7 @@ from texvlm.backends._gl_api import (
     GlApi,
 )
 
-IMAGE_UNITS, TEXTURE_UNITS, STORAGE_BUFFERS = 5, 1, 4
+IMAGE_UNITS, TEXTURE_UNITS, STORAGE_BUFFERS = 6, 1, 4
 """How many of each, from 0 on, the shaders use."""
 
 _PROGRAM, _ACTIVE_TEXTURE, _TEXTURE0 = 0x8B8D, 0x84E0, 0x84C0

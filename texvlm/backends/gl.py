@@ -92,7 +92,7 @@ def open_current() -> GlBackend:
     """A backend on the OpenGL context that the application has current on this thread.
 
     Every call must come from this thread, with that context current. State that the calls touch is
-    saved and restored. Close the backend, and drop or copy its tensors, before the context goes.
+    saved and restored. Drop or copy its tensors, then close it, before the context goes.
 
     Raises:
         BackendUnavailable: no context is current, or it is too old.
