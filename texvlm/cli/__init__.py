@@ -10,10 +10,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 from texvlm import __version__
 from texvlm.cli import bench, config, demo, doctor, encode, layouts
@@ -34,32 +33,7 @@ class _Call:
     traceback: bool = False
 
 
-class _Commands(TyperGroup):
-    """The root of all commands; runs one and turns its outcome into an exit code."""
-
-    def main(  # type: ignore[override]
-        self,
-        args: Sequence[str] | None = None,
-        prog_name: str | None = None,
-        complete_var: str | None = None,
-        standalone_mode: bool = True,
-        **extra: Any,
-    ) -> int:
-        """Run the command that `args` name, and exit; without `standalone_mode` return the exit code."""
-        call = _Call(list(sys.argv[1:] if args is None else args))
-
-        def run() -> None:
-            with self.make_context("texvlm", list(call.arguments), obj=call, **extra) as context:
-                self.invoke(context)
-
-        code = exit_code_of(run, show_traceback=lambda: call.traceback)
-        if standalone_mode:
-            sys.exit(code)
-        return code
-
-
 app = typer.Typer(
-    cls=_Commands,
     add_completion=False,
     invoke_without_command=True,
     rich_markup_mode="rich",
@@ -98,6 +72,18 @@ app.command("bench")(bench.bench)
 app.add_typer(config.app, name="config")
 
 
-def main() -> None:
+def run(arguments: Sequence[str]) -> int:
+    """Do what the arguments say, as after the program's name, and return the exit code; see `outcome`."""
+    call = _Call(list(arguments))
+    command = typer.main.get_command(app)
+
+    def act() -> None:
+        with command.make_context("texvlm", list(arguments), obj=call) as context:
+            command.invoke(context)
+
+    return exit_code_of(act, show_traceback=lambda: call.traceback)
+
+
+def main() -> NoReturn:
     """Entry point of the `texvlm` program."""
-    app()
+    sys.exit(run(sys.argv[1:]))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from texvlm.cli.config_file import commands_of, config_of, options_of
+from texvlm.cli.config_file import commands_of, config_of, options_of, typed
 from texvlm.cli.console import print_json, print_line, print_table
+from texvlm.settings import Field
 
 app = typer.Typer(help="Settings: what holds, and where it comes from.", no_args_is_help=True)
 
@@ -33,7 +35,9 @@ def show(
     commands = commands_of(context)
     if command is not None and command not in commands:
         raise ValueError(f"no command {command!r} with settings; accepted: {', '.join(commands)}")
-    shown = {name: _settings(entry, file.of(name)) for name, entry in commands.items() if command in (None, name)}
+    shown = {
+        name: _settings(context, entry, file.of(name)) for name, entry in commands.items() if command in (None, name)
+    }
     if json:
         print_json({"config": None if file.path is None else str(file.path), "commands": shown})
         return
@@ -43,14 +47,13 @@ def show(
         print_table(f"[{name}]", rows, header=("setting", "value", "from"))
 
 
-def _settings(command: Any, given: Any) -> dict[str, dict[str, object]]:
+def _settings(context: typer.Context, command: Any, given: Mapping[str, Field]) -> dict[str, dict[str, object]]:
     """Each setting of a command: its value and its origin."""
     settings: dict[str, dict[str, object]] = {}
     for name, option in options_of(command):
-        if name in given:
-            settings[name] = {"value": given[name].value, "from": given[name].origin}
-        else:
-            settings[name] = {"value": _plain(option.default), "from": "default"}
+        field = given.get(name)
+        value = option.default if field is None else typed(context, option, field)
+        settings[name] = {"value": _plain(value), "from": "default" if field is None else field.origin}
     return settings
 
 

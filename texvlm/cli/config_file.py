@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from texvlm.settings import Config, read_config
+from texvlm.settings import Config, Field, read_config
 
 NOT_FIELDS = frozenset({"help", "config", "json", "version", "verbose", "traceback"})
 """Flags of one call; they are no settings."""
@@ -26,7 +26,7 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
     context.default_map = {name: field.value for name, field in given.items()}
     for name, option in options_of(context.command):
         if name in given:
-            _check(context, option, given[name].value, given[name].origin)
+            typed(context, option, given[name])
     return config.path
 
 
@@ -51,9 +51,9 @@ def options_of(command: Any) -> Iterator[tuple[str, Any]]:
             yield param.name, param
 
 
-def _check(context: typer.Context, option: Any, value: object, origin: str) -> None:
-    """Refuse a value of the wrong kind here, where its place in the file is known."""
+def typed(context: typer.Context, option: Any, field: Field) -> Any:
+    """A field's value as the flag would give it; ValueError, with its place in the file, for a wrong kind."""
     try:
-        option.process_value(context, value)
+        return option.process_value(context, field.value)
     except typer.BadParameter as error:
-        raise ValueError(f"{origin}: {option.name} = {value!r}: {error.message}") from None
+        raise ValueError(f"{field.origin}: {option.name} = {field.value!r}: {error.message}") from None

@@ -1,0 +1,97 @@
+"""`texvlm doctor`: what works is tested, what is missing has a reason and a remedy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from texvlm import backends, doctor
+from texvlm.doctor import Finding, diagnose
+from texvlm.errors import BackendUnavailable
+
+
+@pytest.fixture(scope="module")
+def found():
+    return diagnose()
+
+
+def refuse(reason):
+    def opener(automatic):
+        raise BackendUnavailable(reason)
+
+    return opener
+
+
+def test_it_names_versions_backends_and_the_choice(found):
+    assert {"texvlm", "python", "torch", "numba", "av", "FFmpeg", "cores"} <= set(found.versions)
+    assert all(found.versions[name] for name in ("texvlm", "torch", "numba", "numpy", "av", "FFmpeg"))
+    states = {finding.name: finding.state for finding in found.backends}
+    assert list(states) == ["cuda", "gl", "cpu"]
+    assert states["cpu"] == "ok"
+    assert found.automatic in ("gl", "cpu")
+    assert found.usable
+
+
+def test_every_usable_backend_gives_the_same_tokens(found):
+    usable = {finding.name for finding in found.backends if finding.state == "ok"}
+    assert {test.name for test in found.self_tests if test.state == "ok"} == usable
+
+
+def test_the_threading_layer_and_the_cache_are_named(found):
+    findings = {finding.name: finding for finding in found.findings}
+    assert set(findings) == {"threads", "nvtx", "kernel cache"}
+    assert "threads" in findings["threads"].detail
+
+
+def test_the_report_as_json(call, monkeypatch, found):
+    monkeypatch.setattr(doctor, "diagnose", lambda: found)
+    report = call("doctor", "--json").json
+    assert report["usable"] is True
+    assert [finding["name"] for finding in report["backends"]] == ["cuda", "gl", "cpu"]
+
+
+def test_a_missing_gl_is_no_failure_and_has_a_remedy(call, monkeypatch):
+    monkeypatch.setitem(backends._OPENERS, "gl", refuse("libEGL.so.1 cannot be loaded"))
+    outcome = call("doctor")
+    assert outcome.code == 0
+    assert "libEGL.so.1 cannot be loaded" in outcome.out
+    assert "gl is missing; what helps:" in outcome.out
+    assert "apt install libegl1" in outcome.out
+    assert "auto takes: cpu" in outcome.out
+
+
+def test_no_backend_at_all_is_exit_code_2(call, monkeypatch):
+    for name in backends.BACKENDS:
+        monkeypatch.setitem(backends._OPENERS, name, refuse(f"no {name} today"))
+    outcome = call("doctor")
+    assert outcome.code == 2
+    assert "auto takes: nothing; no backend works" in outcome.out
+    assert "no cpu today" in outcome.out
+
+
+def test_a_backend_that_breaks_is_reported_and_not_raised(call, monkeypatch):
+    def broken(automatic):
+        raise RuntimeError("driver fell over")
+
+    monkeypatch.setitem(backends._OPENERS, "gl", broken)
+    outcome = call("doctor")
+    assert outcome.code == 0
+    assert "RuntimeError: driver fell over" in outcome.out
+
+
+def test_tokens_that_differ_fail_the_self_test():
+    same = np.zeros((1, 4), np.float32)
+    tests = doctor._compare({"gl": same + 3 / 255, "cuda": same + 1 / 255, "cpu": same, "other": "it broke"})
+    assert {test.name: test.state for test in tests} == {"gl": "failed", "cuda": "ok", "cpu": "ok", "other": "failed"}
+    assert "3.000 / 255" in tests[0].detail
+    assert doctor._compare({"cpu": same * np.nan})[0].state == "failed"
+
+
+def test_advice_names_what_to_check(monkeypatch):
+    monkeypatch.setattr(doctor.sys, "platform", "linux")
+    monkeypatch.setattr(doctor.platform, "release", lambda: "5.15.0-microsoft-standard-WSL2")
+    monkeypatch.setattr(doctor, "_not_installed", lambda package: True)
+    advice = "\n".join(doctor._gl_advice())
+    for words in ('pip install "texvlm[gl]"', "apt install", "NVIDIA_DRIVER_CAPABILITIES", "/dev/dxg"):
+        assert words in advice
+    assert Finding("x", "ok", "y").advice == ()

@@ -1,0 +1,56 @@
+"""Every program under demos/ runs, prints, and complains in one line."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import texvlm
+
+ROOT = Path(texvlm.__file__).parents[1]
+DEMOS = sorted((ROOT / "demos").glob("*.py"))
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
+
+
+def run(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(path), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
+
+
+def test_there_are_demos():
+    assert {path.stem for path in DEMOS} >= {"foveated_video", "many_sources", "live_gaze"}
+
+
+@pytest.mark.parametrize("path", DEMOS, ids=lambda path: path.stem)
+def test_it_runs(path):
+    done = run(path, "--frames", "3", "--backend", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert "3" in done.stdout
+    assert not done.stderr
+
+
+@pytest.mark.parametrize("path", DEMOS, ids=lambda path: path.stem)
+def test_a_missing_input_is_one_line(path):
+    done = run(path, "gone.mp4")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{path.stem}: gone.mp4: no such file")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("path", DEMOS, ids=lambda path: path.stem)
+def test_it_is_short_and_imports_nothing_private(path):
+    text = path.read_text()
+    assert len(text.splitlines()) < 120
+    assert ast.get_docstring(ast.parse(text))
+    for node in ast.walk(ast.parse(text)):
+        names = []
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module or "", *(alias.name for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        assert not any(part.startswith("_") for name in names for part in name.split("."))
