@@ -107,6 +107,31 @@ def test_both_ways_up_store_the_same_texels(backend, rng, monkeypatch, way, chan
 
 
 @pytest.mark.gl
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("scattered", [False, True])
+def test_one_pass_gives_the_same_bits_and_counters(backend, rng, monkeypatch, scattered, channels, dtype):
+    if scattered:
+        monkeypatch.setattr(_gl_frames, "find_rectangles", lambda tiles, limit: None)
+    frame = rng.integers(0, 256, (75, 101, channels)).astype(dtype)
+    spec = TextureSpec((101, 75), channels=channels, dtype=dtype, levels=7)
+    verbs, fused = backend.create_texture(spec), backend.create_texture(spec)
+    for texture in (verbs, fused):
+        put(backend, texture, np.zeros_like(frame), np.ones((5, 7), np.bool_))
+    changed = rng.random((5, 7)) < 0.5
+    picture = np.where(np.kron(changed, np.ones((16, 16), bool))[:75, :101, None], frame, 0).astype(dtype)
+    start = replace(backend.counters)
+    tiles = backend.detect(verbs, 0, Frame(picture), 0)
+    put(backend, verbs, picture, tiles)
+    middle = replace(backend.counters)
+    np.testing.assert_array_equal(backend.refresh(fused, 0, Frame(picture), 0), tiles)
+    assert backend.counters - middle == middle - start
+    for level in range(spec.levels):
+        np.testing.assert_array_equal(backend.read_level(fused, 0, level), backend.read_level(verbs, 0, level))
+    assert not backend.refresh(fused, 0, Frame(picture), 0).any()
+
+
+@pytest.mark.gl
 @pytest.mark.parametrize("scattered", [False, True])
 def test_large_uploads_go_in_batches(backend, rng, monkeypatch, scattered):
     monkeypatch.setattr(_gl_frames, "STAGING_BYTES", 5 * 1024)

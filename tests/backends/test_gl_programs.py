@@ -65,7 +65,7 @@ def variants() -> list[tuple[str, _gl_programs.Definitions]]:
     for spec in specs:
         texel = format_of(spec)
         found.append(("upload.comp", texel.definitions))
-        found.append(("build_mips.comp", columns_definitions(texel)))
+        found += [(file, columns_definitions(texel)) for file in ("build_mips.comp", "refresh.comp")]
         found += [("build_tail.comp", tail_definitions(texel, threads)) for threads in {run[2] for run in TAIL_RUNS}]
     for patch, unit in ((14, 4), (7, 1)):
         for bits in (8, 16, 32):

@@ -8,10 +8,9 @@ rectangles: one glTextureSubImage3D each. Many scattered tiles: one dispatch of 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from texvlm.backends import _gl_api as names
-from texvlm.backends._gl_buffers import MappedBuffer, Staging
+from texvlm.backends._gl_buffers import Staging
 from texvlm.backends._gl_context import GlContext
 from texvlm.backends._gl_pack import Pieces, find_rectangles, list_tail, list_tiles, pack, split_pieces
 from texvlm.backends._gl_programs import Definitions
@@ -51,92 +50,100 @@ class FrameWriter:
 
     def upload(self, texture: GlTexture, layer: int, tiles: TileMask) -> None:
         """Bring the masked tiles of level 0 up to date with the mirror; at least one is masked."""
-        dirty = int(np.count_nonzero(tiles))
-        batch = STAGING_BYTES // (TILE * TILE * texture.texel.texel_bytes)
-        rectangles = find_rectangles(tiles, max(RECTANGLES, dirty // 8))
+        rectangles = few_rectangles(tiles)
         if rectangles is not None:
-            for pieces in split_pieces(rectangles, batch):
-                self._upload_rectangles(texture, layer, pieces)
+            self._upload_rectangles(texture, layer, rectangles)
         else:
-            for pieces in split_pieces(list_tiles(tiles), min(batch, MAX_GROUPS)):
-                self._upload_tiles(texture, layer, pieces)
+            self._upload_tiles(texture, layer, tiles, with_columns=False)
+        self._context.gl.check("upload")
 
     def build_mips(self, texture: GlTexture, layer: int, tiles: TileMask) -> int:
         """Rebuild what lies above the masked tiles; at least one is masked. How many tail texels that were."""
-        columns = list_tiles(tiles)[:, :2]
-        tail = list_tail(tiles, texture.spec.levels - COLUMN_LEVELS - 1)
-        tail_start = self._context.info.aligned(columns.nbytes)
-        block = self._staging.take(tail_start + tail.nbytes)
-        block.write(0, columns)
-        block.write(tail_start, tail)
-        self._context.gl.glBindTextureUnit(0, texture.words)
-        self._build_columns(texture, layer, block, len(columns))
-        if len(tail):
-            self._build_tail(texture, layer, block, tail_start, tail[:, 2], (tiles.shape[1] - 1, tiles.shape[0] - 1))
-        self._staging.done()
-        self._context.gl.check("build_mips: glDispatchCompute")
-        return len(tail)
+        self._build_columns(texture, layer, tiles)
+        written = self._build_tail(texture, layer, tiles)
+        self._context.gl.check("build_mips")
+        return written
 
-    def _upload_rectangles(self, texture: GlTexture, layer: int, pieces: Pieces) -> None:
+    def refresh(self, texture: GlTexture, layer: int, tiles: TileMask) -> int:
+        """`upload` and `build_mips`; scattered tiles take one dispatch for both."""
+        rectangles = few_rectangles(tiles)
+        if rectangles is not None:
+            self._upload_rectangles(texture, layer, rectangles)
+            self._build_columns(texture, layer, tiles)
+        else:
+            self._upload_tiles(texture, layer, tiles, with_columns=True)
+        written = self._build_tail(texture, layer, tiles)
+        self._context.gl.check("refresh")
+        return written
+
+    def _upload_rectangles(self, texture: GlTexture, layer: int, rectangles: Pieces) -> None:
         gl = self._context.gl
-        block = self._staging.take(_packed_bytes(texture, pieces))
-        starts = pack(texture.mirror[layer], pieces, block.memory)
+        tile_bytes = _tile_bytes(texture)
         gl.glMemoryBarrier(names.TEXTURE_UPDATE_BARRIER)
-        gl.glBindBuffer(names.PIXEL_UNPACK_BUFFER, block.name)
-        for (x, y, width, height), start in zip((pieces * TILE).tolist(), starts.tolist(), strict=True):
-            gl.glTextureSubImage3D(texture.name, 0, x, y, layer, width, height, 1, *texture.texel.transfer, start)
-        gl.glBindBuffer(names.PIXEL_UNPACK_BUFFER, 0)
-        self._staging.done()
-        gl.check("upload: glTextureSubImage3D")
+        for pieces in split_pieces(rectangles, STAGING_BYTES // tile_bytes):
+            block = self._staging.take(int(pieces[:, 2:].prod(axis=1, dtype=np.int64).sum()) * tile_bytes)
+            starts = pack(texture.mirror[layer], pieces, block.memory)
+            gl.glBindBuffer(names.PIXEL_UNPACK_BUFFER, block.name)
+            for (x, y, width, height), start in zip((pieces * TILE).tolist(), starts.tolist(), strict=True):
+                gl.glTextureSubImage3D(texture.name, 0, x, y, layer, width, height, 1, *texture.texel.transfer, start)
+            gl.glBindBuffer(names.PIXEL_UNPACK_BUFFER, 0)
+            self._staging.done()
 
-    def _upload_tiles(self, texture: GlTexture, layer: int, pieces: Pieces) -> None:
+    def _upload_tiles(self, texture: GlTexture, layer: int, tiles: TileMask, *, with_columns: bool) -> None:
+        """Level 0 by upload.comp, or levels 0..4 by refresh.comp."""
         gl = self._context.gl
-        packed_bytes = _packed_bytes(texture, pieces)
-        list_start = self._context.info.aligned(packed_bytes)
-        block = self._staging.take(list_start + len(pieces) * 8)
-        pack(texture.mirror[layer], pieces, block.memory)
-        block.write(list_start, pieces[:, :2])
-        program = self._context.programs.use("upload.comp", texture.texel.definitions)
+        if with_columns:
+            program = self._context.programs.use("refresh.comp", columns_definitions(texture.texel))
+        else:
+            program = self._context.programs.use("upload.comp", texture.texel.definitions)
+        tiles_per_group = TILES_PER_GROUP if with_columns else 1
         gl.glProgramUniform1i(program.name, program.location("layer"), layer)
-        texture.bind_level(self._context, 0, 0)
+        for level in range(COLUMN_LEVELS + 1 if with_columns else 1):
+            texture.bind_level(self._context, level, level)
         gl.glMemoryBarrier(names.TEXTURE_FETCH_BARRIER | names.SHADER_IMAGE_ACCESS_BARRIER)
-        block.bind(self._context, 0, list_start, len(pieces) * 8)
-        block.bind(self._context, 1, 0, packed_bytes)
-        gl.glDispatchCompute(len(pieces), 1, 1)
-        self._staging.done()
-        gl.check("upload: glDispatchCompute")
+        tile_bytes = _tile_bytes(texture)
+        for pieces in split_pieces(list_tiles(tiles), min(STAGING_BYTES // tile_bytes, MAX_GROUPS)):
+            count = len(pieces)
+            list_start = self._context.info.aligned(count * tile_bytes)
+            block = self._staging.take(list_start + count * 8)
+            pack(texture.mirror[layer], pieces, block.memory)
+            block.write(list_start, pieces[:, :2])
+            block.bind(self._context, 0, list_start, count * 8)
+            block.bind(self._context, 1, 0, count * tile_bytes)
+            gl.glProgramUniform1ui(program.name, program.location("count"), count)
+            gl.glDispatchCompute(-(-count // tiles_per_group), 1, 1)
+            self._staging.done()
 
-    def _build_columns(self, texture: GlTexture, layer: int, block: MappedBuffer, count: int) -> None:
-        """Levels 1..4 of the `count` tiles that the block lists from its start."""
+    def _build_columns(self, texture: GlTexture, layer: int, tiles: TileMask) -> None:
+        """Levels 1..4 from level 0."""
         gl = self._context.gl
         program = self._context.programs.use("build_mips.comp", columns_definitions(texture.texel))
         gl.glProgramUniform1i(program.name, program.location("layer"), layer)
+        gl.glBindTextureUnit(0, texture.words)
         for level in range(1, COLUMN_LEVELS + 1):
             texture.bind_level(self._context, level, level)
         gl.glMemoryBarrier(names.TEXTURE_FETCH_BARRIER | names.SHADER_IMAGE_ACCESS_BARRIER)
-        # batches start at a multiple of 32 entries, 256 bytes, where every driver can bind
-        batch = MAX_GROUPS * TILES_PER_GROUP // 32 * 32
-        for start in range(0, count, batch):
-            size = min(batch, count - start)
-            block.bind(self._context, 0, start * 8, size * 8)
-            gl.glProgramUniform1ui(program.name, program.location("count"), size)
-            gl.glDispatchCompute(-(-size // TILES_PER_GROUP), 1, 1)
+        for pieces in split_pieces(list_tiles(tiles), MAX_GROUPS * TILES_PER_GROUP):
+            block = self._staging.take(len(pieces) * 8)
+            block.write(0, pieces[:, :2])
+            block.bind(self._context, 0, 0, len(pieces) * 8)
+            gl.glProgramUniform1ui(program.name, program.location("count"), len(pieces))
+            gl.glDispatchCompute(-(-len(pieces) // TILES_PER_GROUP), 1, 1)
+            self._staging.done()
 
-    def _build_tail(
-        self,
-        texture: GlTexture,
-        layer: int,
-        block: MappedBuffer,
-        start: int,
-        steps: NDArray[np.int32],
-        last: tuple[int, int],
-    ) -> None:
-        """Levels 5 and up of the texels that the block lists from byte `start`; `steps` are their levels beyond 4."""
+    def _build_tail(self, texture: GlTexture, layer: int, tiles: TileMask) -> int:
+        """Levels 5 and up from level 4. How many texels that were."""
         gl = self._context.gl
-        block.bind(self._context, 0, start, len(steps) * 16)
+        tail = list_tail(tiles, texture.spec.levels - COLUMN_LEVELS - 1)
+        if not len(tail):
+            return 0
+        block = self._staging.take(tail.nbytes)
+        block.write(0, tail)
+        block.bind(self._context, 0, 0, tail.nbytes)
+        gl.glBindTextureUnit(0, texture.words)
         gl.glMemoryBarrier(names.TEXTURE_FETCH_BARRIER | names.SHADER_IMAGE_ACCESS_BARRIER)
         for lowest, beyond, threads in TAIL_RUNS:
-            first, end = (int(i) for i in np.searchsorted(steps, (lowest, beyond)))
+            first, end = (int(i) for i in np.searchsorted(tail[:, 2], (lowest, beyond)))
             if first == end:
                 continue
             program = self._context.programs.use("build_tail.comp", tail_definitions(texture.texel, threads))
@@ -144,15 +151,22 @@ class FrameWriter:
                 level = min(COLUMN_LEVELS + lowest + unit, texture.spec.levels - 1)  # all units hold something
                 texture.bind_level(self._context, unit, level)
             gl.glProgramUniform1i(program.name, program.location("layer"), layer)
-            gl.glProgramUniform2i(program.name, program.location("last"), *last)
+            gl.glProgramUniform2i(program.name, program.location("last"), tiles.shape[1] - 1, tiles.shape[0] - 1)
             gl.glProgramUniform1i(program.name, program.location("lowest"), lowest)
             gl.glProgramUniform1ui(program.name, program.location("first"), first)
             gl.glProgramUniform1ui(program.name, program.location("count"), end - first)
             gl.glDispatchCompute(-(-(end - first) * threads // GROUP_THREADS), 1, 1)
+        self._staging.done()
+        return len(tail)
+
+
+def few_rectangles(tiles: TileMask) -> Pieces | None:
+    """Rectangles that hold exactly the masked tiles, or None when there are too many to upload one by one."""
+    return find_rectangles(tiles, max(RECTANGLES, int(np.count_nonzero(tiles)) // 8))
 
 
 def columns_definitions(texel: TexelFormat) -> Definitions:
-    """What makes one variant of build_mips.comp."""
+    """What makes one variant of build_mips.comp and refresh.comp."""
     return (*texel.definitions, ("TEXVLM_TILES", f"{TILES_PER_GROUP}u"))
 
 
@@ -161,6 +175,6 @@ def tail_definitions(texel: TexelFormat, threads: int) -> Definitions:
     return (*texel.definitions, ("TEXVLM_LEVELS", TAIL_LEVELS), ("TEXVLM_THREADS", f"{threads}u"))
 
 
-def _packed_bytes(texture: GlTexture, pieces: Pieces) -> int:
-    tiles = int(pieces[:, 2:].prod(axis=1, dtype=np.int64).sum())
-    return tiles * TILE * TILE * texture.texel.texel_bytes
+def _tile_bytes(texture: GlTexture) -> int:
+    """Bytes of one tile as it is packed."""
+    return TILE * TILE * texture.texel.texel_bytes

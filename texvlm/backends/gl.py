@@ -12,7 +12,8 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -159,14 +160,8 @@ class GlBackend(Backend):
         _check_tiles(tiles, frame.size)
         if not tiles.any():
             return
-        sure = layer not in handle.unsure or bool(tiles.all())
-        handle.unsure.add(layer)
-        copy_tiles(handle.mirror[layer], frame.pixels, tiles)
-        self._run(partial(self._writer.upload, handle, layer, tiles))
-        if sure:
-            handle.unsure.discard(layer)
-        self.counters.tiles_dirty += int(np.count_nonzero(tiles))
-        self.counters.bytes_uploaded += texels_inside(tiles, frame.size) * texture.spec.texel_bytes
+        with self._mirrored(handle, layer, tiles, frame):
+            self._run(partial(self._writer.upload, handle, layer, tiles))
 
     def build_mips(self, texture: Texture, layer: int, tiles: TileMask) -> None:
         """See Backend."""
@@ -176,6 +171,28 @@ class GlBackend(Backend):
             return
         written = self._run(partial(self._writer.build_mips, handle, layer, tiles))
         self.counters.texels_rebuilt += int(np.count_nonzero(tiles)) * column_texels() + written
+
+    def refresh(self, texture: Texture, layer: int, frame: Frame, threshold: float) -> TileMask:
+        """See Backend. One pass on the device; if it fails, see `upload`."""
+        tiles = self.detect(texture, layer, frame, threshold)
+        if tiles.any():
+            handle = self._handle(texture)
+            with self._mirrored(handle, layer, tiles, frame):
+                written = self._run(partial(self._writer.refresh, handle, layer, tiles))
+            self.counters.texels_rebuilt += int(np.count_nonzero(tiles)) * column_texels() + written
+        return tiles
+
+    @contextmanager
+    def _mirrored(self, handle: GlTexture, layer: int, tiles: TileMask, frame: Frame) -> Iterator[None]:
+        """Copy tiles into the mirror, and believe in them only when the device has them too."""
+        sure = layer not in handle.unsure or bool(tiles.all())
+        handle.unsure.add(layer)
+        copy_tiles(handle.mirror[layer], frame.pixels, tiles)
+        yield
+        if sure:
+            handle.unsure.discard(layer)
+        self.counters.tiles_dirty += int(np.count_nonzero(tiles))
+        self.counters.bytes_uploaded += texels_inside(tiles, frame.size) * handle.spec.texel_bytes
 
     # ------------------------------------------------------------------ tokens out
 
