@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from time import perf_counter_ns
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -30,8 +28,12 @@ SMALL_WORK = 100_000
 TRY_EVERY = 64
 """Calls between two tries of the way that was dearer so far."""
 
+FIRST_TRIES = 6
+"""Calls that take turns at first; the very first ones load or compile the kernel and wake threads."""
+
 MEMORY = 0.2
-"""Share of the newest measurement in the running cost; five calls or so decide."""
+"""Share of a dearer measurement in the running cost; five calls or so decide. A cheaper one counts at
+once: nothing but the kernel makes a call fast, and many things make it slow."""
 
 _region = threading.RLock()
 
@@ -48,8 +50,8 @@ class ThreadAccount:
         if work < SMALL_WORK or numba.config.NUMBA_NUM_THREADS == 1:
             return False
         self._calls += 1
-        if len(self._cost) < 2:
-            return True not in self._cost
+        if self._calls <= FIRST_TRIES or len(self._cost) < 2:
+            return self._calls % 2 == 1
         cheaper = self._cost[True] < self._cost[False]
         return not cheaper if self._calls % TRY_EVERY == 0 else cheaper
 
@@ -57,24 +59,44 @@ class ThreadAccount:
         """Take a measurement into account; small work says nothing."""
         if work >= SMALL_WORK:
             cost = nanoseconds / work
-            self._cost[parallel] = cost + (1 - MEMORY) * (self._cost.get(parallel, cost) - cost)
+            known = self._cost.get(parallel, cost)
+            self._cost[parallel] = min(cost, known + MEMORY * (cost - known))
 
-    @contextmanager
-    def region(self, work: int) -> Iterator[None]:
+    def region(self, work: int) -> KernelCall:
         """The scope of one kernel call that touches about `work` elements."""
-        with _region:
-            parallel = self.prefers_parallel(work)
-            before = numba.get_num_threads()
-            wanted = before if parallel else 1
-            if wanted != before:
-                numba.set_num_threads(wanted)
-            start = perf_counter_ns()
-            try:
-                yield
-            finally:
-                if wanted != before:
-                    numba.set_num_threads(before)
-            self.note(parallel, work, perf_counter_ns() - start)
+        return KernelCall(self, work)
+
+
+class KernelCall:
+    """The scope of one kernel call: alone in its process, on as many threads as its account says.
+
+    Attributes:
+        work: elements touched; may be corrected inside the scope, when more is known.
+    """
+
+    __slots__ = ("_account", "_before", "_parallel", "_start", "_threads", "work")
+
+    def __init__(self, account: ThreadAccount, work: int) -> None:
+        self._account = account
+        self.work = work
+
+    def __enter__(self) -> KernelCall:
+        _region.acquire()
+        self._parallel = self._account.prefers_parallel(self.work)
+        self._before = numba.get_num_threads()
+        self._threads = self._before if self._parallel else 1
+        if self._threads != self._before:
+            numba.set_num_threads(self._threads)
+        self._start = perf_counter_ns()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        spent = perf_counter_ns() - self._start
+        if self._threads != self._before:
+            numba.set_num_threads(self._before)
+        if kind is None:
+            self._account.note(self._parallel, self.work, spent)
+        _region.release()
 
 
 def _renew_after_fork() -> None:
