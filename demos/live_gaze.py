@@ -7,6 +7,7 @@ are left out, as a live source does. A real gaze tracker would replace `MovingFi
 """
 
 import argparse
+import statistics
 import sys
 import time
 from collections.abc import Iterator
@@ -38,14 +39,15 @@ def main() -> None:
     gaze = MovingFixation()
 
     with texvlm.open_source(arguments.input) as video, texvlm.Engine(backend=arguments.backend) as engine:
-        frames, spent = 0, 0.0
+        frames, spent = 0, []
         for frame, late in newest(video):
             start = time.perf_counter()
             u, v = gaze.at(frame.pts)
             report = engine.submit(frame)
             batch = engine.tokens((u, v), copy=False)  # the engine's own memory, valid until the next call
             milliseconds = 1e3 * (time.perf_counter() - start)
-            frames, spent = frames + 1, spent + milliseconds
+            frames = frames + 1
+            spent.append(milliseconds)
             if frames % 15 == 1:
                 print(
                     f"{frame.pts or 0:6.2f} s  gaze ({u:.2f}, {v:.2f})  {report.tiles_dirty:5d} tiles  "
@@ -54,7 +56,7 @@ def main() -> None:
             if frames >= arguments.frames:
                 break
         facts = video.describe()
-    print(f"{frames} frames handled, {spent / max(frames, 1):.2f} ms each; source: {facts}")
+    print(f"{frames} frames handled, {statistics.median(spent):.2f} ms each (median); source: {facts}")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,9 @@ SELF_TEST_TOLERANCE = 2.0
 """Greatest difference between two backends' tokens, in 1/255: 8-bit filter weights of graphics hardware
 and of Mesa's software driver (without GALLIVM_PERF=no_aos_sampling)."""
 
+_SOFTWARE_ADVICE = "an NVIDIA GPU is here, but OpenGL renders on the CPU: the driver's graphics libraries are missing"
+_CACHE_ADVICE = "export NUMBA_CACHE_DIR=<a folder that can be written>  # every run compiles for seconds without it"
+
 LIBRARIES = (
     "torch",
     "numba",
@@ -70,6 +73,7 @@ class Diagnosis:
         backends: cuda, gl, cpu: usable or not, and why.
         devices: what EGL and the NVIDIA driver offer, in words.
         automatic: the backend that "auto" takes; None when none works.
+        refusals: what "auto" left out, and why.
         self_tests: for each usable backend the tokens of a small frame against the cpu backend's.
     """
 
@@ -78,6 +82,7 @@ class Diagnosis:
     backends: list[Finding]
     devices: list[str]
     automatic: str | None
+    refusals: tuple[str, ...]
     self_tests: list[Finding] = field(default_factory=list)
 
     @property
@@ -89,12 +94,14 @@ class Diagnosis:
 def diagnose() -> Diagnosis:
     """Look at everything. Takes seconds on a machine that never compiled the kernels."""
     backends, tokens = _try_backends()
+    automatic, refusals = _automatic()
     return Diagnosis(
         versions=_versions(),
         findings=[_threading(), _nvtx(), _kernel_cache()],
         backends=backends,
         devices=_devices(),
-        automatic=_automatic(),
+        automatic=automatic,
+        refusals=refusals,
         self_tests=_compare(tokens),
     )
 
@@ -142,12 +149,13 @@ def _try_backends() -> tuple[list[Finding], dict[str, NDArray[np.float32] | str]
             detail, tokens[name] = _self_test(name)
         except BackendUnavailable as refusal:
             tokens.pop(name, None)
-            findings.append(Finding(name, "missing", str(refusal), _ADVICE[name]()))
+            findings.append(Finding(name, "missing", str(refusal).removeprefix(f"{name}: "), _ADVICE[name]()))
         except Exception as error:  # a doctor does not die of what it examines
             tokens[name] = f"{type(error).__name__}: {error}"
             findings.append(Finding(name, "failed", str(tokens[name]), _ADVICE[name]()))
         else:
-            findings.append(Finding(name, "ok", detail))
+            slow = "software True" in detail and bool(_nvidia_devices())
+            findings.append(Finding(name, "ok", detail, (_SOFTWARE_ADVICE, *_gl_advice()) if slow else ()))
     return findings, tokens
 
 
@@ -196,16 +204,18 @@ def _compare(tokens: dict[str, NDArray[np.float32] | str]) -> list[Finding]:
     return findings
 
 
-def _automatic() -> str | None:
-    """The backend that "auto" takes, TEXVLM_BACKEND included."""
+def _automatic() -> tuple[str | None, tuple[str, ...]]:
+    """The backend that "auto" takes, TEXVLM_BACKEND included, and what it left out."""
     from texvlm.backends import open_backend
 
     try:
         choice = open_backend("auto")
-    except (TexvlmError, ValueError, RuntimeError):
-        return None
+    except BackendUnavailable as error:
+        return None, (str(error),)
+    except Exception as error:
+        return None, (f"{type(error).__name__}: {error}",)
     choice.backend.close()
-    return choice.backend.name
+    return choice.backend.name, choice.refusals
 
 
 # ---------------------------------------------------------------- drivers and surroundings
@@ -268,12 +278,14 @@ def _kernel_cache() -> Finding:
     """Where Numba keeps compiled kernels, so that only the first run on a machine compiles."""
     from texvlm.backends import _filter
 
-    folder = Path(_filter.split_lod.stats.cache_path)
+    place = getattr(_filter.split_lod.stats, "cache_path", None)
+    if not place:
+        return Finding("kernel cache", "missing", "no folder can be written; kernels live in memory", (_CACHE_ADVICE,))
+    folder = Path(place)
     files = list(folder.glob("*.nbc")) if folder.is_dir() else []
     size = sum(file.stat().st_size for file in files)
     if folder.is_dir() and not os.access(folder, os.W_OK):
-        advice = ("export NUMBA_CACHE_DIR=$HOME/.cache/texvlm  # every run compiles for seconds without it",)
-        return Finding("kernel cache", "failed", f"{folder} cannot be written", advice)
+        return Finding("kernel cache", "failed", f"{folder} cannot be written", (_CACHE_ADVICE,))
     return Finding("kernel cache", "ok", f"{len(files)} kernels, {size / 1e6:.1f} MB in {folder}")
 
 
@@ -287,14 +299,17 @@ def _cuda_advice() -> tuple[str, ...]:
 
 
 def _gl_advice() -> tuple[str, ...]:
+    from texvlm.backends._egl import PACKAGES
+
     lines = []
     if _not_installed("moderngl") or _not_installed("PyOpenGL"):
         lines.append('pip install "texvlm[gl]"')
     if sys.platform == "linux":
-        lines.append("Debian/Ubuntu: apt install libegl1 libgl1-mesa-dri libgles2 libopengl0 libgl1")
+        lines.append(f"Debian/Ubuntu: apt install {PACKAGES}")
         lines.append(
-            "container with an NVIDIA GPU: start it with --gpus all "
-            "-e NVIDIA_DRIVER_CAPABILITIES=compute,utility,graphics and check that /usr/share/glvnd/egl_vendor.d/10_nvidia.json is there"
+            "container on an NVIDIA GPU: start it with --gpus all "
+            "-e NVIDIA_DRIVER_CAPABILITIES=compute,utility,graphics; "
+            "/usr/share/glvnd/egl_vendor.d/10_nvidia.json must be there"
         )
         if _on_wsl():
             lines.append(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -65,8 +67,8 @@ def test_no_backend_at_all_is_exit_code_2(call, monkeypatch):
         monkeypatch.setitem(backends._OPENERS, name, refuse(f"no {name} today"))
     outcome = call("doctor")
     assert outcome.code == 2
-    assert "auto takes: nothing; no backend works" in outcome.out
-    assert "no cpu today" in outcome.out
+    assert "auto takes: nothing\n" in outcome.out
+    assert "left out: cuda: no cuda today; gl: no gl today; cpu: no cpu today" in outcome.out
 
 
 def test_a_backend_that_breaks_is_reported_and_not_raised(call, monkeypatch):
@@ -76,7 +78,29 @@ def test_a_backend_that_breaks_is_reported_and_not_raised(call, monkeypatch):
     monkeypatch.setitem(backends._OPENERS, "gl", broken)
     outcome = call("doctor")
     assert outcome.code == 0
-    assert "RuntimeError: driver fell over" in outcome.out
+    assert "gl     failed   RuntimeError: driver fell over" in outcome.out
+    assert "auto takes: nothing\n  left out: RuntimeError: driver fell over" in outcome.out
+
+
+def test_a_gpu_that_opengl_does_not_use_is_pointed_out(call, monkeypatch, found):
+    monkeypatch.setattr(doctor, "_nvidia_devices", lambda: ["NVIDIA 0: a GPU, CUDA 13.0"])
+    monkeypatch.setattr(doctor, "_self_test", lambda name: ("renderer llvmpipe, software True", np.zeros(3)))
+    outcome = call("doctor")
+    assert "NVIDIA 0: a GPU, CUDA 13.0" in outcome.out
+    assert "gl works; it could do better:" in outcome.out
+    assert "OpenGL renders on the CPU" in outcome.out
+
+
+@pytest.mark.parametrize(("place", "state"), [(None, "missing"), ("/proc/self", "failed"), (".", "ok")])
+def test_a_cache_that_cannot_be_written_costs_time_and_is_told(monkeypatch, tmp_path, place, state):
+    from texvlm.backends import _filter
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(doctor.os, "access", lambda path, mode: str(path) == ".")
+    monkeypatch.setattr(_filter, "split_lod", SimpleNamespace(stats=SimpleNamespace(cache_path=place)))
+    finding = doctor._kernel_cache()
+    assert finding.state == state
+    assert bool(finding.advice) == (state != "ok")
 
 
 def test_tokens_that_differ_fail_the_self_test():

@@ -12,6 +12,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from io import StringIO
 from typing import Any
 
 Advance = Callable[[int, int | None], None]
@@ -30,7 +31,6 @@ def print_table(title: str, rows: Iterable[Sequence[object]], *, header: Sequenc
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 400)
     table = Table(title=Text(title, "bold"), title_justify="left", box=box.SIMPLE, show_header=bool(header))
     cells = [[_cell(value) for value in row] for row in rows]
     columns: list[tuple[str, ...]] = list(zip(*cells, strict=True)) or [() for _ in header]
@@ -39,7 +39,13 @@ def print_table(title: str, rows: Iterable[Sequence[object]], *, header: Sequenc
         table.add_column(header[index] if header else "", justify="right" if numeric else "left")
     for row in cells:
         table.add_row(*map(Text, row))
+    if sys.stdout.isatty():
+        Console(highlight=False).print(table)
+        return
+    console = Console(highlight=False, width=1000, file=StringIO())
     console.print(table)
+    for line in console.file.getvalue().splitlines():  # type: ignore[attr-defined]
+        print(line.rstrip())
 
 
 def print_line(text: str = "") -> None:

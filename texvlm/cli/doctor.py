@@ -29,10 +29,14 @@ def doctor(json: JsonOption = False) -> None:
         print_table("backends, in the order in which auto tries them", rows, header=("", "", "", "self-test"))
         print_table("surroundings", [(f.name, f.state, f.detail) for f in found.findings])
         print_table("devices", [(device,) for device in found.devices or ["none seen by EGL or the NVIDIA driver"]])
-        print_line(f"auto takes: {found.automatic or 'nothing; no backend works'}")
-        advice = [f for f in [*found.backends, *found.findings, *found.self_tests] if f.advice]
-        for finding in advice:
-            print_line(f"\n{finding.name} is {finding.state}; what helps:")
+        print_line(f"auto takes: {found.automatic or 'nothing'}")
+        for refusal in found.refusals:
+            print_line(f"  left out: {refusal}")
+        for finding in [*found.backends, *found.findings, *found.self_tests]:
+            if not finding.advice:
+                continue
+            works = "works; it could do better" if finding.state == "ok" else f"is {finding.state}; what helps"
+            print_line(f"\n{finding.name} {works}:")
             for line in finding.advice:
                 print_line(f"  {line}")
     if not found.usable:
