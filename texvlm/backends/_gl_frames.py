@@ -1,8 +1,9 @@
 """Frames on their way to the device: packed tiles into level 0, then the mips above them.
 
 Everything here runs where the context is current. Dirty tiles take one of two ways up. Few
-rectangles: one glTextureSubImage3D each. Many scattered tiles: one dispatch of upload.comp for all
-(a call for each would cost about twice as much on llvmpipe, and more on a GPU).
+rectangles: one glTextureSubImage3D each. Many scattered tiles: one dispatch for all (a call for each
+would cost about twice as much on llvmpipe, and more on a GPU): upload.comp for level 0 alone, or
+refresh.comp, which makes the tiles' own mips in the same pass for nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from texvlm.backends._gl_buffers import Staging
 from texvlm.backends._gl_context import GlContext
 from texvlm.backends._gl_pack import Pieces, find_rectangles, list_tail, list_tiles, pack, split_pieces
 from texvlm.backends._gl_programs import Definitions
+from texvlm.backends._gl_state import IMAGE_UNITS
 from texvlm.backends._gl_texture import GlTexture, TexelFormat
 from texvlm.pyramid import COLUMN_LEVELS
 from texvlm.regions import TILE, TileMask
@@ -33,8 +35,8 @@ TILES_PER_GROUP = 4
 GROUP_THREADS = 64
 """Of build_tail.comp, in one workgroup."""
 
-TAIL_LEVELS = 6
-"""Of build_tail.comp, in one dispatch; drivers take 8 at least."""
+TAIL_LEVELS = IMAGE_UNITS
+"""Of build_tail.comp, in one dispatch."""
 
 TAIL_RUNS = ((1, 4, 1), (4, 4 + TAIL_LEVELS, GROUP_THREADS), (4 + TAIL_LEVELS, 11, GROUP_THREADS))
 """[from, to) of steps beyond level 4, and the threads for one texel. Blocks of up to 8 x 8 texels (all that a
