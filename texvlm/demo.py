@@ -1,9 +1,9 @@
 """The demo: a moving fixation on a scene or a clip, timed beside the dense grid on the same frames.
 
-The input is read twice: first for the clock, each frame through the engine and then through the
-dense baseline, and nothing else runs; then again to store the tokens and to draw, which would keep
-the processors busy in between. Both contestants are warmed up first, because kernels are compiled
-when they are first called. Nothing here prints.
+The input is read twice: first for the clock, each frame through an engine whose fixation moves, one
+whose fixation rests, and the dense baseline, and nothing else runs; then again to store the tokens
+and to draw, which would keep the processors busy in between. All contestants are warmed up first,
+because kernels are compiled when they are first called. Nothing here prints.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from texvlm.backends.base import Counters
 from texvlm.encode import EncodeSettings, encode
 from texvlm.errors import SourceError, StoreError
-from texvlm.pictures import draw_sheet
+from texvlm.pictures import draw_sheet, write_png
 from texvlm.sources import Source
 from texvlm.store.meta import META_NAME
 
@@ -37,6 +37,9 @@ MARK = ".texvlm-demo"
 """File by which the demo knows its own token folder, which it may replace."""
 
 WARM_UP_SIZE = (640, 360)
+
+PICTURE_AT = 0.3
+"""The frame that demo.png shows, as a share of the clip: things have moved, and a cut is not yet due."""
 
 Dense = Callable[[NDArray[np.uint8]], torch.Tensor]
 Progress = Callable[[int, int | None], None]
@@ -57,6 +60,7 @@ class DemoReport:
         stages_ms: median milliseconds of each stage.
         ms: median milliseconds from the frame to its tokens.
         first_ms: the same for the first frame.
+        resting_ms: the same as `ms` for a fixation that rests in the middle.
         dense_ms: milliseconds of the dense baseline, 10th percentile: its work is the same for every frame,
             so that its fast calls are what it costs where nothing disturbs it.
         dense_tokens: tokens of the dense baseline.
@@ -78,6 +82,7 @@ class DemoReport:
     stages_ms: dict[str, float]
     ms: float
     first_ms: float
+    resting_ms: float
     dense_ms: float
     dense_tokens: int
     dense_resize: str
@@ -91,8 +96,13 @@ class DemoReport:
 
     @property
     def ratio(self) -> float:
-        """How many times faster than the dense baseline."""
+        """How many times as fast as the dense baseline."""
         return self.dense_ms / self.ms
+
+    @property
+    def resting_ratio(self) -> float:
+        """The same for a fixation that rests."""
+        return self.dense_ms / self.resting_ms
 
 
 def demo_settings(source: str = "scene", *, frames: int | None = None, backend: str = "auto") -> EncodeSettings:
@@ -164,9 +174,9 @@ def run_demo(settings: EncodeSettings, out: Path, *, progress: Progress | None =
         settings,
         report.tokens_folder,
         preview=report.preview,
-        still=report.picture,
         progress=lambda now: tell(report.frames + now.frame, 2 * report.frames),
     )
+    _draw_picture(settings, Path(report.picture), int(PICTURE_AT * report.frames))
     return report
 
 
@@ -208,7 +218,9 @@ def _measure(settings: EncodeSettings, out: Path, video: Source, tell: Callable[
     theirs: list[float] = []
     tiles: list[float] = []
     stages: dict[str, list[float]] = {}
-    with settings.make_engine(video.size, settings.make_layout()) as engine:
+    resting: list[float] = []
+    layout = settings.make_layout()
+    with settings.make_engine(video.size, layout) as engine, settings.make_engine(video.size, layout) as other:
         before, first = engine.times_ms, Counters()
         for index, frame in enumerate(islice(video, settings.frames)):
             look = gaze.at(frame.pts)[None]
@@ -216,6 +228,10 @@ def _measure(settings: EncodeSettings, out: Path, video: Source, tell: Callable[
             report = engine.submit(frame)
             batch = engine.tokens(look, copy=False)
             ours.append(1e3 * (perf_counter() - start))
+            start = perf_counter()
+            other.submit(frame)
+            other.tokens(copy=False)
+            resting.append(1e3 * (perf_counter() - start))
             start = perf_counter()
             dense_tokens = len(dense(frame.pixels))
             theirs.append(1e3 * (perf_counter() - start))
@@ -243,6 +259,7 @@ def _measure(settings: EncodeSettings, out: Path, video: Source, tell: Callable[
             stages_ms={name: _typical(ms) for name, ms in stages.items()},
             ms=_typical(ours),
             first_ms=ours[0],
+            resting_ms=_typical(resting),
             dense_ms=float(np.percentile(theirs, 10)),
             dense_tokens=dense_tokens,
             dense_resize=resize,
@@ -254,6 +271,23 @@ def _measure(settings: EncodeSettings, out: Path, video: Source, tell: Callable[
             preview=str(out / "preview.mp4"),
             tokens_folder=str(out / "tokens"),
         )
+
+
+def _draw_picture(settings: EncodeSettings, path: Path, index: int) -> None:
+    """One frame as a PNG; the frames before it are shown to an engine, so that the changed tiles are right."""
+    gaze = settings.make_gaze()
+    with _opened(settings) as video, settings.make_engine(video.size, settings.make_layout()) as engine:
+        for frame in islice(video, index + 1):
+            tiles = engine.submit(frame).tiles
+        look = gaze.at(frame.pts)
+        note = "" if frame.pts is None else f"{frame.pts:.2f} s"
+        batch = engine.tokens(look[None], copy=False)
+        fixations = look * frame.size
+        sheet = draw_sheet(frame.pixels, batch, tiles, fixations=fixations, mean=MEAN, std=STD, note=note)
+    try:
+        write_png(path, sheet)
+    except OSError as error:
+        raise StoreError(f"cannot write picture {path}: {error.strerror}; choose another folder with --out") from error
 
 
 def _typical(ms: list[float]) -> float:

@@ -43,7 +43,7 @@ def demo(
     with progress(f"demo {source}") as tell:
         report = run_demo(settings, out, progress=tell)
     if json:
-        print_json(asdict(report) | {"ratio": report.ratio})
+        print_json(asdict(report) | {"ratio": report.ratio, "resting_ratio": report.resting_ratio})
         return
     title = f"{report.source}, {report.size[0]} x {report.size[1]}, backend {report.backend}"
     print_table(title, _rows(report))
@@ -55,19 +55,18 @@ def demo(
 
 
 def _rows(report: DemoReport) -> list[tuple[str, str]]:
-    stages = ", ".join(f"{name} {ms:.3f}" for name, ms in report.stages_ms.items())
+    stages = ", ".join(f"{name} {ms:.3f}" for name, ms in report.stages_ms.items() if ms)
     dense = f"{report.dense_ms:.2f}  (resize to 1024 x 1024 with {report.dense_resize}, normalise, patchify)"
     return [
         ("frames", f"{report.frames}"),
         ("tiles changed", f"{100 * report.tiles_share:.1f} % of a frame"),
         ("uploaded", f"{size_text(report.bytes_uploaded)} of {size_text(report.frame_bytes)} a frame"),
         ("tokens", f"{report.tokens} a frame, {report.tokens_sampled:.0f} of them sampled anew"),
-        ("ms a frame", f"{report.ms:.2f}  ({stages})"),
-        ("ms, first frame", f"{report.first_ms:.2f}  (everything is new)"),
+        ("ms a frame", f"{report.ms:.2f}  (the gaze moves; {stages})"),
+        ("  first frame", f"{report.first_ms:.2f}  (everything is new)"),
+        ("  gaze at rest", f"{report.resting_ms:.2f}  (only what changed is sampled)"),
         ("ms, dense grid", dense),
-        (
-            "ratio",
-            f"{report.ratio:.1f}x as fast as the dense grid, with {report.tokens} tokens for {report.dense_tokens}",
-        ),
+        ("ratio", f"{report.ratio:.1f}x as fast as the dense grid, {report.resting_ratio:.1f}x with the gaze at rest"),
+        ("", f"{report.tokens} tokens for {report.dense_tokens}"),
         ("worst texel", f"{report.worst_difference:.0f} / 255 from the frame; the threshold is {report.threshold:.0f}"),
     ]
