@@ -2,8 +2,8 @@
 // once from an exact integer sum.
 //
 // Grid: one thread for each 4 x 4 block of level 0, 16 threads a tile, TEXVLM_TILES tiles a workgroup.
-// A thread writes its block's four texels of level 1 and one of level 2; the tile's 16 sums then meet
-// in shared memory for level 3 (four threads) and level 4 (one thread): one barrier in all.
+// A thread writes its block's four texels of level 1 and one of level 2. Sums then meet in shared
+// memory, four by four: for level 3, and once more for level 4.
 // Whoever includes this defines where level-0 texels come from: sum_of_quad.
 #include "texels.glsl"
 
@@ -44,39 +44,39 @@ uvec4 mean(SUM sum, uint shift) {
 // which lies at `tile`.
 SUM sum_of_quad(uint index, ivec2 tile, ivec2 corner);
 
-shared SUM block_sums[16 * TEXVLM_TILES];
+shared SUM sums[16 * TEXVLM_TILES];
 
 void main() {
     uint index = gl_WorkGroupID.x * TEXVLM_TILES + gl_LocalInvocationID.y;
     uint thread = gl_LocalInvocationID.x;
+    uint own = gl_LocalInvocationIndex;
     bool live = index < count;
     ivec2 tile = ivec2(0);
+    // Four neighbouring threads share a quarter of the tile, so that their sums lie side by side.
+    ivec2 quarter = ivec2((thread >> 2) & 1u, thread >> 3);
+    SUM sum = SUM(0);
     if (live) {
         tile = tiles[index];
-        ivec2 block = ivec2(thread % 4u, thread / 4u);
-        SUM whole = SUM(0);
+        ivec2 block = quarter * 2 + ivec2(thread & 1u, (thread >> 1) & 1u);
         for (int quad = 0; quad < 4; quad++) {
             ivec2 place = block * 2 + ivec2(quad & 1, quad >> 1);
-            SUM sum = sum_of_quad(index, tile, place * 2);
-            imageStore(level1, ivec3(tile * 8 + place, layer), mean(sum, 2u));
-            whole += sum;
+            SUM part = sum_of_quad(index, tile, place * 2);
+            imageStore(level1, ivec3(tile * 8 + place, layer), mean(part, 2u));
+            sum += part;
         }
-        imageStore(level2, ivec3(tile * 4 + block, layer), mean(whole, 4u));
-        block_sums[gl_LocalInvocationIndex] = whole;
+        imageStore(level2, ivec3(tile * 4 + block, layer), mean(sum, 4u));
+        sums[own] = sum;
     }
     barrier();
-    if (live && thread < 4u) {
-        ivec2 half_tile = ivec2(thread % 2u, thread / 2u);
-        uint first = gl_LocalInvocationIndex - thread + uint(half_tile.x) * 2u + uint(half_tile.y) * 8u;
-        SUM sum = (block_sums[first] + block_sums[first + 1u]) + (block_sums[first + 4u] + block_sums[first + 5u]);
-        imageStore(level3, ivec3(tile * 2 + half_tile, layer), mean(sum, 6u));
+    bool first = (thread & 3u) == 0u;
+    if (live && first) {
+        sum = (sum + sums[own + 1u]) + (sums[own + 2u] + sums[own + 3u]);
+        imageStore(level3, ivec3(tile * 2 + quarter, layer), mean(sum, 6u));
+        sums[own] = sum;
     }
+    barrier();
     if (live && thread == 0u) {
-        SUM sum = SUM(0);
-        for (uint row = 0u; row < 4u; row++) {
-            uint first = gl_LocalInvocationIndex + row * 4u;
-            sum += (block_sums[first] + block_sums[first + 1u]) + (block_sums[first + 2u] + block_sums[first + 3u]);
-        }
+        sum = (sum + sums[own + 4u]) + (sums[own + 8u] + sums[own + 12u]);
         imageStore(level4, ivec3(tile, layer), mean(sum, 8u));
     }
 }

@@ -30,7 +30,7 @@ MAX_GROUPS = 65535
 """Workgroups along one axis that every driver takes."""
 
 TILES_PER_GROUP = 4
-"""Of build_mips.comp: 64 threads a workgroup, which suits GPUs and makes no difference on llvmpipe."""
+"""Of build_mips.comp and refresh.comp: 64 threads a workgroup."""
 
 GROUP_THREADS = 64
 """Of build_tail.comp, in one workgroup."""
