@@ -20,6 +20,7 @@ import pytest
 from sources.clips import write_audio, write_clip
 
 import texvlm
+import texvlm.encode
 from texvlm.cli.stopping import StopRequest
 
 ROOT = Path(texvlm.__file__).parents[1]
@@ -129,6 +130,7 @@ def test_a_frame_size_that_changes_is_said(call):
         write_png(f"folder/{index}.png", np.full((side, side, 3), 40 * index, np.uint8))
     outcome = call("encode", "folder", "--out", "t", *SMALL)
     assert outcome.code == 0
+    assert "100.0 %" in outcome.out
     assert "it changed 1 times, and textures were made anew 1 times" in outcome.out
 
 
@@ -180,13 +182,22 @@ def test_ctrl_c_finishes_the_shard_and_says_how_to_go_on(tmp_path):
     assert process.returncode == 0
     hint = "texvlm " + shlex.join([*endless, "--json", "--resume"])
     first, last = err.strip().splitlines()
-    assert first.startswith("texvlm: finishing the shard; Ctrl-C again stops at once")
+    assert first == "texvlm: finishing the shard; Ctrl-C again stops at once"
     assert last.endswith(f"To go on: {hint}")
     report = json.loads(out)
     assert (report["status"], report["resume"]) == ("stopped", hint)
     with texvlm.open_tokens(tmp_path / "two words") as tokens:
         assert len(tokens) == report["frames"]
         tokens.verify()
+
+
+def test_a_stopped_live_input_is_not_said_to_be_resumable(call, monkeypatch):
+    report = texvlm.encode.EncodeReport.model_validate(call(*SCENE, "--out", "t", "--json").json)
+    live = report.model_copy(update={"status": "stopped", "source": {"kind": "live"}})
+    monkeypatch.setattr(texvlm.encode, "encode", lambda *_, **__: live)
+    outcome = call(*SCENE, "--out", "u", "--json")
+    assert outcome.json["resume"] is None
+    assert outcome.err == "stopped after 12 frames.\n"
 
 
 def test_a_second_ctrl_c_stops_at_once(tmp_path):

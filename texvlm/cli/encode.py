@@ -172,10 +172,7 @@ def encode(
     options = one_place_per_fixation(layout, len(points)) | _layout_options(layout_options)
     settings = EncodeSettings.model_validate(wanted | {"layout_options": options})
     again = _resume_command(context)
-    with (
-        StopRequest(f"finishing the shard; Ctrl-C again stops at once. To go on later: {again}") as stop,
-        steps() as tell,
-    ):
+    with StopRequest("finishing the shard; Ctrl-C again stops at once") as stop, steps() as tell:
 
         def progress(now: Progress) -> None:
             tell("catching up" if now.replaying else "encoding", now.frame, now.total)
@@ -194,12 +191,13 @@ def encode(
             note(f"stopped at once; what was written is whole. To go on: {again}")
             raise
     stopped = report.status == "stopped"
+    resumable = stopped and report.source["kind"] != "live"
     if json:
-        print_json(report.model_dump(mode="json") | {"resume": again if stopped else None})
+        print_json(report.model_dump(mode="json") | {"resume": again if resumable else None})
     else:
         _print(report)
     if stopped:
-        note(f"stopped after {report.frames} frames. To go on: {again}")
+        note(f"stopped after {report.frames} frames." + (f" To go on: {again}" if resumable else ""))
 
 
 def _resume_command(context: typer.Context) -> str:

@@ -187,6 +187,7 @@ class _Job:
         ledger.add({**self.times.last_ms, **spent})
         self.times.restart()
         ledger.tokens_per_frame = max(ledger.tokens_per_frame, batch.table.shape[1])
+        ledger.tiles_dirty += report.tiles_dirty
         ledger.tiles_total += report.tiles_total
         ledger.size_changes += report.resized
         ledger.reallocations += report.reallocated
@@ -225,7 +226,7 @@ class _Job:
             tokens_sampled=ledger.work.tokens_sampled,
             tokens_reused=ledger.work.tokens_reused,
             tiles_changed=ledger.tiles_changed,
-            tiles_dirty=ledger.work.tiles_dirty,
+            tiles_dirty=ledger.tiles_dirty,
             bytes_uploaded=ledger.work.bytes_uploaded,
             bytes_written=sum(shard.bytes for shard in meta.shards),
             shards=len(meta.shards),

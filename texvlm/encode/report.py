@@ -93,7 +93,8 @@ class Ledger:
         decode, *later = JOB_STAGES
         stages = (decode, *engine_stages, *later)
         self.encoded = self.tokens_per_frame = self.size_changes = self.reallocations = 0
-        self.tiles_total = 0  # of all frames; a frame of a new size is taken whole, without a comparison
+        # Not from the counters: a frame of a new size is not compared, and a new texture array is filled again.
+        self.tiles_dirty = self.tiles_total = 0
         self.first_ms: dict[str, float] = dict.fromkeys(stages, 0.0)
         self.total_ms: dict[str, float] = dict.fromkeys(stages, 0.0)
         self.work = Counters()
@@ -123,4 +124,4 @@ class Ledger:
     @property
     def tiles_changed(self) -> float:
         """Share of tiles that were updated, 0..1."""
-        return self.work.tiles_dirty / max(self.tiles_total, 1)
+        return self.tiles_dirty / max(self.tiles_total, 1)
