@@ -40,7 +40,7 @@ def where(report: BenchReport, part: str) -> str:
     return (
         f"From [results/{part}.json](results/{part}.json): {machine.cpu}, {machine.cores} cores, "
         f"{machine.ram_gib:g} GiB, {report.threads} threads; {machine.os}; Python {machine.python}, {packages}{gl}; "
-        f"commit {report.commit}, {report.date[:10]}; `{report.command}`. "
+        f"commit {report.commit}, {report.date[:10]}; `{report.command}`; load average before: {report.load_before:g}. "
         f"A copy moves {report.bandwidth_gb_s['frame']:g} GB/s for a 1080p frame, "
         f"{report.bandwidth_gb_s['large']:g} GB/s for 256 MiB."
     )

@@ -51,6 +51,11 @@ def source_commit() -> str:
     return f"texvlm {_version('texvlm') or 'unknown version'}"
 
 
+def load_average() -> float:
+    """Runnable threads in the last minute, on average; 0 where the system does not tell."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else 0.0
+
+
 def rss_bytes() -> int:
     """Resident memory of this process, bytes; its peak where the system tells no more (not Linux)."""
     try:

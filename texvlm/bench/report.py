@@ -112,7 +112,11 @@ class Clip(_Record):
 
 
 class BenchReport(_Record):
-    """Everything one run measured, and where."""
+    """Everything one run measured, and where.
+
+    `load_before` is the system's load average of the last minute: near 0 on an idle machine. Times of a run
+    that started on a busy one mean little. `load_after` holds the run's own load.
+    """
 
     schema_version: int = SCHEMA_VERSION
     machine: Machine
@@ -120,6 +124,8 @@ class BenchReport(_Record):
     command: str
     date: str
     threads: int
+    load_before: float = 0.0
+    load_after: float = 0.0
     bandwidth_gb_s: dict[str, float] = Field(default_factory=dict)
     agreement_255: dict[str, float] = Field(default_factory=dict)
     cases: list[Case] = Field(default_factory=list)

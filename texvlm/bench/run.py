@@ -18,7 +18,7 @@ from texvlm.backends import open_backend
 from texvlm.backends.base import Backend
 from texvlm.bench.baselines import agreement
 from texvlm.bench.footage import PATHS, clips_of, run_clip
-from texvlm.bench.machine import probe_machine, source_commit
+from texvlm.bench.machine import load_average, probe_machine, source_commit
 from texvlm.bench.memory import run_memory
 from texvlm.bench.report import BenchReport
 from texvlm.bench.scenarios import Bench, Scenario, run_fixations, run_scenario
@@ -97,6 +97,7 @@ def run_benchmarks(settings: BenchSettings, *, progress: Progress | None = None)
         command=settings.command,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         threads=settings.threads or machine.cores,
+        load_before=load_average(),
     )
     with _threads(report.threads):
         report.bandwidth_gb_s = _bandwidths(settings)
@@ -110,6 +111,7 @@ def run_benchmarks(settings: BenchSettings, *, progress: Progress | None = None)
                 _run_backend(backend, benches, settings, report, tell)
             finally:
                 backend.close()
+    report.load_after = load_average()
     if len(report.skipped) == len(settings.backends):
         raise BackendUnavailable("; ".join(f"{name}: {reason}" for name, reason in report.skipped.items()))
     return report

@@ -1,7 +1,8 @@
 """Timing that is fair on a noisy machine: contestants take turns on the same frames.
 
-Every call gets a frame that was written just before, as a decoder would leave it, and the order
-rotates from round to round, so that noise, clock changes and warm caches hit all alike.
+They take turns in bursts of a few frames, in an order that rotates, so that noise and clock changes
+hit all alike, while each works as it would alone: with its own data in the caches, and no thread of
+another one still spinning. Every frame is written just before the call, as a decoder leaves it.
 """
 
 from __future__ import annotations
@@ -17,35 +18,37 @@ from texvlm.bench.report import Timing
 
 Call = Callable[[NDArray[np.uint8]], object]
 
-SETTLE_S = 0.002
-"""Pause before each timed call, seconds: the worker threads of the call before are still spinning."""
+BURST = 5
+"""Timed frames in a row; one untimed frame goes before."""
+
+SETTLE_S = 0.02
+"""Pause between bursts, seconds: until then the worker threads of the one before spin."""
 
 
-def race(
-    contestants: Mapping[str, Call], frames: Iterator[NDArray[np.uint8]], *, rounds: int, warmup: int = 2
-) -> dict[str, Timing]:
+def race(contestants: Mapping[str, Call], frames: Iterator[NDArray[np.uint8]], *, rounds: int) -> dict[str, Timing]:
     """Time every contestant on every frame.
 
     Args:
         contestants: calls by name; each gets the frame, (height, width, 3) uint8.
-        frames: at least `rounds + warmup` frames.
-        rounds: timed frames.
-        warmup: untimed frames before.
+        frames: as many as are asked for; arrays may be handed out again, changed.
+        rounds: timed frames, at least.
     """
     order = list(contestants)
     seconds: dict[str, list[float]] = {name: [] for name in order}
+    burst = min(BURST, rounds)
     buffer: NDArray[np.uint8] | None = None
-    for index in range(warmup + rounds):
-        frame = next(frames)
-        buffer = np.empty_like(frame) if buffer is None else buffer
+    for turn in range(1 + -(-rounds // burst)):  # nothing is timed in the first turn
+        pictures = [next(frames).copy() for _ in range(1 + burst)]
+        buffer = np.empty_like(pictures[0]) if buffer is None else buffer
         for name in order:
-            np.copyto(buffer, frame)
             time.sleep(SETTLE_S)
-            start = time.perf_counter()
-            contestants[name](buffer)
-            spent = time.perf_counter() - start
-            if index >= warmup:
-                seconds[name].append(spent)
+            for index, picture in enumerate(pictures):
+                np.copyto(buffer, picture)
+                start = time.perf_counter()
+                contestants[name](buffer)
+                spent = time.perf_counter() - start
+                if turn and index:
+                    seconds[name].append(spent)
         order.append(order.pop(0))
     return {name: Timing.of(spent) for name, spent in seconds.items()}
 
