@@ -23,38 +23,41 @@ from numba import njit, prange
 from texvlm._compiled import compiled
 from texvlm.regions import TILE
 
-# Row operations are functions of their own so that the compiler sees rows that do not overlap. They
-# stand here, and not inside the factory: Numba's disk cache takes no kernel whose closure holds functions.
+# Steps on a run of tiles are functions of their own so that the compiler sees arrays that do not
+# overlap. They stand here, and not inside the factory: Numba's disk cache takes no kernel whose closure
+# holds functions.
 
 
 @njit
-def _add_rows(upper, lower, out, count):  # type: ignore[no-untyped-def]
-    """Sums of vertically neighbouring texels, in the element type of `out`."""
-    for i in range(count):
-        out[i] = out.dtype.type(upper[i]) + out.dtype.type(lower[i])
+def _add_quads(texels, start, pitch, lines, row, sums, count, channels):  # type: ignore[no-untyped-def]
+    """Sums of 2 x 2 elements of `lines` pairs of lines, in the element type of `sums`; (lines, count)."""
+    for y in range(lines):
+        upper, lower = texels[start + 2 * y * pitch :], texels[start + (2 * y + 1) * pitch :]
+        for i in range(2 * count * channels):
+            row[i] = row.dtype.type(upper[i]) + row.dtype.type(lower[i])
+        out = sums[y]
+        for x in range(count):
+            for c in range(channels):
+                out[x * channels + c] = row[2 * x * channels + c] + row[2 * x * channels + channels + c]
 
 
 @njit
-def _add_pairs(row, out, count, channels):  # type: ignore[no-untyped-def]
-    """Sums of horizontally neighbouring texels, channel by channel."""
-    for x in range(count):
-        for c in range(channels):
-            out[x * channels + c] = row[2 * x * channels + c] + row[2 * x * channels + channels + c]
-
-
-@njit
-def _write_bytes(sums, out, count, shift):  # type: ignore[no-untyped-def]
-    """Means of 2**shift texels, rounded half up, from their 16-bit sums."""
+def _write_bytes(sums, lines, count, shift, texels, start, pitch):  # type: ignore[no-untyped-def]
+    """Means of 2**shift texels, rounded half up, from their 16-bit sums, (lines, count)."""
     half, places = np.uint16(1 << (shift - 1)), np.uint16(shift)
-    for i in range(count):
-        out[i] = np.uint8((sums[i] + half) >> places)
+    for y in range(lines):
+        total, out = sums[y], texels[start + y * pitch :]
+        for i in range(count):
+            out[i] = np.uint8((total[i] + half) >> places)
 
 
 @njit
-def _write_floats(sums, out, count, shift):  # type: ignore[no-untyped-def]
-    """Means of 2**shift texels from their sums."""
-    for i in range(count):
-        out[i] = np.float32(sums[i] / (1 << shift))
+def _write_floats(sums, lines, count, shift, texels, start, pitch):  # type: ignore[no-untyped-def]
+    """Means of 2**shift texels from their sums, (lines, count)."""
+    for y in range(lines):
+        total, out = sums[y], texels[start + y * pitch :]
+        for i in range(count):
+            out[i] = np.float32(total[i] / (1 << shift))
 
 
 @lru_cache
@@ -75,6 +78,7 @@ def tile_kernel(channels: int, integer: bool) -> Callable[..., None]:
         height, width = frame.shape
         columns = tiles.shape[1]
         whole = width // span
+        pace = columns * 8 * C  # elements from one line of sums to the next
         for ty in prange(tiles.shape[0]):
             if compare:
                 dirty = 0
@@ -112,10 +116,11 @@ def tile_kernel(channels: int, integer: bool) -> Callable[..., None]:
                     continue
             if integer:  # the sums of levels 1..3 fit 16 bits: 64 * 255
                 row = np.empty(columns * span, np.uint16)
-                sums = np.empty((8, columns * 8 * C), np.uint16)
+                sums = np.empty((8, pace), np.uint16)
             else:
                 row = np.empty(columns * span, np.float64)
-                sums = np.empty((8, columns * 8 * C), np.float64)
+                sums = np.empty((8, pace), np.float64)
+            flat_sums = sums.reshape(-1)
             tx = 0
             while tx < columns:
                 if not tiles[ty, tx]:
@@ -135,22 +140,17 @@ def tile_kernel(channels: int, integer: bool) -> Callable[..., None]:
                             target[i] = source[width - C + i % C]
                 if not build:
                     continue
-                for y in range(8):
-                    upper = offsets[0] + (ty * 16 + 2 * y) * pitches[0] + first * span
-                    _add_rows(texels[upper:], texels[upper + pitches[0] :], row, count * span)
-                    _add_pairs(row, sums[y], count * 8, C)
+                start = offsets[0] + ty * 16 * pitches[0] + first * span
+                _add_quads(texels, start, pitches[0], 8, row, sums, count * 8, C)
                 for level in range(1, 4):
                     lines = 16 >> level
                     start = offsets[level] + ty * lines * pitches[level] + first * lines * C
-                    for y in range(lines):
-                        if integer:
-                            _write_bytes(sums[y], texels[start + y * pitches[level] :], count * lines * C, 2 * level)
-                        else:
-                            _write_floats(sums[y], texels[start + y * pitches[level] :], count * lines * C, 2 * level)
-                    if level < 3:  # the next level's sums overwrite rows that are used up
-                        for y in range(lines // 2):
-                            _add_rows(sums[2 * y], sums[2 * y + 1], row, count * lines * C)
-                            _add_pairs(row, sums[y], count * lines // 2, C)
+                    if integer:
+                        _write_bytes(sums, lines, count * lines * C, 2 * level, texels, start, pitches[level])
+                    else:
+                        _write_floats(sums, lines, count * lines * C, 2 * level, texels, start, pitches[level])
+                    if level < 3:  # the next level's sums overwrite lines that are used up
+                        _add_quads(flat_sums, 0, pace, lines // 2, row, sums, count * lines // 2, C)
                 start = offsets[4] + ty * pitches[4] + first * C
                 for x in range(count):
                     for c in range(C):
