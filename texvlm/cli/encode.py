@@ -177,6 +177,7 @@ def encode(
         def progress(now: Progress) -> None:
             tell("catching up" if now.replaying else "encoding", now.frame, now.total)
 
+        tell("opening (the first run compiles kernels)", 0, None)
         try:
             report = run(
                 settings,
