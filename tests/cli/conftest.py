@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sources.clips import write_clip
 
 from texvlm.cli import run
 
@@ -52,3 +53,9 @@ def call(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest
         return Outcome(code, printed.out, printed.err)
 
     return act
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video of 12 frames, 160 x 96."""
+    return write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4", frames=12)
