@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -214,14 +215,19 @@ def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None
         TokenWriter(tmp_path / "file")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes into any folder")
-def test_a_read_only_folder_is_one_clear_error(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    try:
-        with pytest.raises(StoreError, match=r"cannot write .*meta\.json: Permission denied; no frame was written"):
-            TokenWriter(tmp_path)
-    finally:
-        tmp_path.chmod(0o700)
+def test_a_read_only_folder_is_one_clear_error() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # not tmp_path: its parents are closed to others
+        Path(folder).chmod(0o555)
+        root = os.geteuid() == 0
+        if root:
+            os.seteuid(65534)  # root writes into any folder; nobody does not
+        try:
+            with pytest.raises(StoreError, match=r"cannot write .*meta\.json: Permission denied; no frame was written"):
+                TokenWriter(folder)
+        finally:
+            if root:
+                os.seteuid(0)
+            Path(folder).chmod(0o700)
 
 
 def test_a_folder_that_vanishes_is_one_clear_error(tmp_path: Path) -> None:
