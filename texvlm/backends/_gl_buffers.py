@@ -127,8 +127,10 @@ class Staging:
     All methods run where the context is current.
     """
 
-    def __init__(self, context: GlContext, blocks: int = 1) -> None:
+    def __init__(self, context: GlContext) -> None:
         self._context = context
+        # A software driver is done when a call returns: one block, still in the cache, serves it best.
+        blocks = 1 if context.info.software else 3
         self._blocks: list[MappedBuffer | None] = [None] * blocks
         self._fences: list[Fence | None] = [None] * blocks
         self._turn = 0
