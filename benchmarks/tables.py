@@ -102,6 +102,12 @@ def sections() -> dict[str, str]:
     return found
 
 
+def filled(readme: str) -> str:
+    """The README with its sections written anew."""
+    found = sections()
+    return SECTION.sub(lambda match: f"{match[1]}{found[match[2]]}\n{match[3]}", readme)
+
+
 def draw_fixations(report: BenchReport, path: Path) -> None:
     """Time of a new fixation against the frame size: flat, or not."""
     import matplotlib.pyplot as plt
@@ -129,8 +135,7 @@ def main() -> None:
     arguments = parser.parse_args()
     readme = HERE / "README.md"
     old = readme.read_text(encoding="utf-8")
-    found = sections()
-    new = SECTION.sub(lambda match: f"{match[1]}{found[match[2]]}\n{match[3]}", old)
+    new = filled(old)
     if arguments.check:
         sys.exit(0 if new == old else "benchmarks/README.md does not match the results; run benchmarks/tables.py")
     readme.write_text(new, encoding="utf-8")

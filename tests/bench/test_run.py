@@ -86,6 +86,9 @@ def test_views_share_the_frames_they_look_at(report):
         case = found[f"{sources} sources"]
         assert case.counters["frames"] == sources
         assert case.tokens == sources * found["1 sources"].tokens
+    for views in (4, 16):
+        assert found[f"{views} views"].tokens == views * found["1 sources"].tokens
+        assert found[f"{views} views"].counters["frames"] == 1
     tiles = {found[f"{k} fixations"].counters["tiles_dirty"] for k in (1, 4, 16)}
     assert len(tiles) == 1
 

@@ -79,7 +79,9 @@ def run_clip(
             sampled.append(engine.counters.tokens_sampled - before)
             with Engine(layout=engine.layout, backend=backend) as fresh:
                 fresh.submit(frame)
-                worst = max(worst, float((fresh.tokens(point).pixels - batch.pixels).abs().max()) * 255)
+                whole = fresh.tokens(point).pixels.numpy()
+            # in NumPy: threads that torch woke would spin into the next frame's time
+            worst = max(worst, float(np.abs(whole - batch.pixels.numpy()).max()) * 255)
             if index % every == every // 2 or total == 1:
                 quality.add(frame, point, reconstruct(batch))
             if progress is not None:
@@ -138,11 +140,12 @@ class _Quality:
         self.uniform_tokens = int((~batch.is_padding).sum())
         x, y = np.arange(width) + 0.5 - point[0] * width, np.arange(height) + 0.5 - point[1] * height
         near = np.hypot(x[None, :], y[:, None]) <= VisualField(frame.size).radius_texels(NEAR_DEG)
-        for place, mask in enumerate((near, ~near)):
-            self._counts[place] += 3 * np.count_nonzero(mask)
-            for which, shown in enumerate((picture, reconstruct(batch))):
-                difference = shown[mask].astype(np.float32) - frame.pixels[mask]
-                self._errors[place, which] += float(np.square(difference).sum(dtype=np.float64))
+        for which, shown in enumerate((picture, reconstruct(batch))):
+            squares = np.square(shown.astype(np.float32) - frame.pixels).sum(axis=2)
+            near_sum = float(squares[near].sum(dtype=np.float64))
+            self._errors[:, which] += near_sum, float(squares.sum(dtype=np.float64)) - near_sum
+        inside = np.count_nonzero(near)
+        self._counts += 3 * inside, 3 * (near.size - inside)
 
     def psnr(self) -> tuple[float, ...]:
         """Near ours, near uniform, away ours, away uniform, over all frames added; dB."""

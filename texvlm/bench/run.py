@@ -31,7 +31,7 @@ BENCHES = {
     "changes": "5 % of the tiles changed, everything changed, nothing changed; against all baselines",
     "sizes": "the same at 720p, 4K and 8K",
     "fixation": "a new fixation on a resident frame, 720p to 8K",
-    "views": "1, 4, 16 fixations and 1, 4, 16 sources",
+    "views": "1, 4, 16 fixations that share a budget, as many views, as many sources",
     "memory": "resident memory over many frames; what an unchanged frame moves",
     "footage": "every clip of a folder: changes, times, errors, quality",
 }
@@ -202,6 +202,8 @@ def _scenarios(name: str, quick: bool) -> Iterator[Scenario]:
         for fixations in (1, 4, 16):
             case = f"{fixations} fixations"
             yield Scenario(name, case, size, 0.05, "clustered", fixations=fixations, baselines=False)
+        for views in (4, 16):
+            yield Scenario(name, f"{views} views", size, 0.05, "clustered", views=views, baselines=False)
         for sources in (1, 4, 16):
             yield Scenario(name, f"{sources} sources", size, 0.05, "clustered", sources=sources, baselines=False)
 

@@ -42,6 +42,7 @@ class Scenario:
         share: of the tiles, changed from frame to frame, 0..1.
         pattern: where they lie.
         fixations: fixations of each view.
+        views: views of each source, each with a token budget of its own.
         sources: videos, each with a new frame in every call.
         dtype: of the tokens.
         baselines: whether to time them too.
@@ -53,6 +54,7 @@ class Scenario:
     share: float
     pattern: Pattern = "scattered"
     fixations: int = 1
+    views: int = 1
     sources: int = 1
     dtype: torch.dtype = torch.float32
     baselines: bool = True
@@ -108,7 +110,10 @@ def spread(count: int) -> NDArray[np.float64]:
 
 def run_scenario(bench: Bench, scenario: Scenario) -> Case:
     """Time one scenario, texvlm and baselines in turns on the same frames."""
-    points = np.broadcast_to(spread(scenario.fixations), (scenario.sources, scenario.fixations, 2))
+    if scenario.views > 1:
+        points = spread(scenario.views)[:, None]
+    else:
+        points = np.broadcast_to(spread(scenario.fixations), (scenario.sources, scenario.fixations, 2))
     engine = Engine(
         sources=scenario.sources,
         tokens=bench.tokens,
