@@ -6,26 +6,21 @@ last place of the value; uint8 adds half a step of rounding and the same bound a
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import torch
 
 from texvlm.backends.base import Backend
 
-# (backend, software driver filtering in float) -> bound of one sample anywhere
+# backend -> bound of one sample anywhere
 ANYWHERE = {
     "cpu": 1e-5,  # float64 positions, float32 arithmetic
-    "gl": 1e-4,  # float32 positions, llvmpipe with GALLIVM_PERF=no_aos_sampling
+    "gl": 1e-4,  # float32 positions and arithmetic; texels are fetched, not filtered by the driver
 }
-GL_FIXED_POINT = 2 / 255  # llvmpipe's 8-bit filter path, and 8-bit weights of hardware filters
 AT_CENTRES = 1e-6  # whole LOD, texel centres: weights are zero, nothing is filtered
 
 
 def anywhere(backend: Backend) -> float:
     """Bound of a sample at any point and LOD."""
-    if backend.name == "gl" and "no_aos_sampling" not in os.environ.get("GALLIVM_PERF", ""):
-        return GL_FIXED_POINT
     return ANYWHERE[backend.name]
 
 

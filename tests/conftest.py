@@ -18,7 +18,6 @@ from texvlm.backends.base import Backend
 from texvlm.errors import BackendUnavailable
 
 REQUIRED = set(filter(None, os.environ.get("TEXVLM_REQUIRE", "").split(",")))
-os.environ.setdefault("GALLIVM_PERF", "no_aos_sampling")  # Mesa's software driver then filters in float
 
 
 def unavailable(what: str, reason: str) -> None:

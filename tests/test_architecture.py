@@ -46,11 +46,10 @@ LIGHT = {
     "frames",
     "glyphs",
 }  # NumPy, and Numba for one kernel
-HEAVY = {"torch", "av", "OpenGL", "cv2", "safetensors", "pydantic", "typer", "rich"}
+HEAVY = {"torch", "av", "cv2", "safetensors", "pydantic", "typer", "rich"}
 ONLY_IN = {  # libraries that one part alone may import
     "typer": {"cli"},
     "rich": {"cli"},
-    "OpenGL": {"backends"},
     "safetensors": {"store"},
     "cv2": {"bench", "cli"},
 }

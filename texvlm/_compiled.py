@@ -8,7 +8,6 @@ from typing import Any
 
 from numba import njit
 
-
 _log = logging.getLogger("texvlm")
 
 

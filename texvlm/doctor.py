@@ -24,9 +24,8 @@ from texvlm.errors import BackendUnavailable, TexvlmError
 State = Literal["ok", "missing", "failed"]
 
 SELF_TEST_SIZE = (64, 64)
-SELF_TEST_TOLERANCE = 2.0
-"""Greatest difference between two backends' tokens, in 1/255: 8-bit filter weights of graphics hardware
-and of Mesa's software driver (without GALLIVM_PERF=no_aos_sampling)."""
+SELF_TEST_TOLERANCE = 0.1
+"""Greatest difference between two backends' tokens, in 1/255."""
 
 _SOFTWARE_ADVICE = "an NVIDIA GPU is here, but OpenGL renders on the CPU: the driver's graphics libraries are missing"
 _CACHE_ADVICE = "export NUMBA_CACHE_DIR=<a folder that can be written>  # every run compiles for seconds without it"
@@ -40,8 +39,6 @@ LIBRARIES = (
     "pydantic",
     "typer",
     "rich",
-    "moderngl",
-    "PyOpenGL",
     "nvtx",
 )
 
@@ -302,8 +299,6 @@ def _gl_advice() -> tuple[str, ...]:
     from texvlm.backends._egl import PACKAGES
 
     lines = []
-    if _not_installed("moderngl") or _not_installed("PyOpenGL"):
-        lines.append('pip install "texvlm[gl]"')
     if sys.platform == "linux":
         lines.append(f"Debian/Ubuntu: apt install {PACKAGES}")
         lines.append(

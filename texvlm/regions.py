@@ -106,6 +106,14 @@ def mask_of(rects: list[Rect], grid: tuple[int, int]) -> TileMask:
     return mask
 
 
+def texels_inside(tiles: TileMask, size: tuple[int, int]) -> int:
+    """Level-0 texels of the masked tiles that lie inside a frame of (width, height)."""
+    count = TILE * TILE * np.count_nonzero(tiles)
+    over_x, over_y = -size[0] % TILE, -size[1] % TILE  # texels of the last column and row that lie outside
+    count -= TILE * over_x * np.count_nonzero(tiles[:, -1]) + TILE * over_y * np.count_nonzero(tiles[-1])
+    return int(count + over_x * over_y * int(tiles[-1, -1]))
+
+
 def _runs(mask: TileMask) -> list[set[tuple[int, int]]]:
     """[start, stop) of each run of True, row by row, and an empty row at the end."""
     edges = np.diff(mask.astype(np.int8), axis=1, prepend=0, append=0)

@@ -26,7 +26,7 @@ fi
 # that a machine without a GPU has no use for.
 .venv/bin/python -c 'import torch' 2>/dev/null || { say "installing $TORCH"; .venv/bin/python -m pip install -q $TORCH; }
 say "installing texvlm and its test tools"
-.venv/bin/python -m pip install -q -e ".[gl,profile,bench,test]"
+.venv/bin/python -m pip install -q -e ".[profile,bench,test]"
 
 # Mesa's EGL, for the gl backend without a GPU or a display. Not having it is no error: cpu works.
 has_egl() { .venv/bin/python -c 'import ctypes.util, sys; sys.exit(not (ctypes.util.find_library("EGL") and ctypes.util.find_library("GL")))'; }

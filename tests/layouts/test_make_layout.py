@@ -39,7 +39,7 @@ def test_every_name_makes_a_layout_that_plans(name: str, patch: int) -> None:
 @pytest.mark.parametrize(
     ("name", "tokens", "options", "expected"),
     [
-        ("quadtree", None, {}, Quadtree(268)),
+        ("quadtree", None, {}, Quadtree(268, small_frames="pad")),
         ("quadtree", 100, {"max_side": 256}, Quadtree(100, max_side=256)),
         ("uniform", 256, {}, UniformGrid(tokens=256)),
         ("uniform", None, {"side": 32}, UniformGrid(side=32)),

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from raster import boxes, coverage, focus_at, side_map, tokens_of, worst_jump
 
-from texvlm.layouts import PADDING_LAYER, Focus, Quadtree, Table
+from texvlm.layouts import PADDING_LAYER, Focus, Quadtree, Table, make_layout
 from texvlm.visual_field import VisualField
 
 CENTRE = focus_at((0.0, 0.0))
@@ -334,3 +334,17 @@ def test_layouts_compare_by_value_and_plan_from_many_threads() -> None:
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(plan, points))
     assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (64, 48), (160, 90)], ids=str)
+def test_a_small_frame_is_padded_where_nobody_insists_on_the_count(size: tuple[int, int]) -> None:
+    table = make_layout("quadtree").plan(size, CENTRE)
+    cells = math.ceil(size[0] / 16) * math.ceil(size[1] / 16)
+    assert table.shape == (268,)
+    assert (table["layer"][:cells] == 0).all()
+    assert (table["layer"][cells:] == PADDING_LAYER).all()
+    assert (coverage(table[:cells], size) == 1).all()
+    with pytest.raises(ValueError, match=f"268 tokens are more than .* the greatest count is {cells}"):
+        make_layout("quadtree", tokens=268).plan(size, CENTRE)
+    with pytest.raises(ValueError, match="small_frames is 'stretch'; accepted: 'refuse', 'pad'"):
+        Quadtree(small_frames="stretch")  # type: ignore[arg-type]

@@ -49,6 +49,12 @@ def open_backend(name: str = "auto") -> Choice:
         except BackendUnavailable as refusal:
             refusals.append(f"{candidate}: {refusal}")
             continue
+        except Exception as failure:
+            if name != "auto":
+                raise
+            # a broken driver must not take down a machine whose cpu backend works
+            refusals.append(f"{candidate}: {type(failure).__name__}: {failure}")
+            continue
         _log.info("backend %s; refused: %s", candidate, "; ".join(refusals) or "none")
         return Choice(backend, tuple(refusals))
     raise BackendUnavailable("; ".join(refusals))

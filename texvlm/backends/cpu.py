@@ -25,7 +25,7 @@ from texvlm.errors import ClosedError
 from texvlm.frames import Frame
 from texvlm.layouts.table import PADDING_LAYER, Table
 from texvlm.pyramid import TextureSpec, column_texels, level_size
-from texvlm.regions import TILE, TileMask
+from texvlm.regions import TileMask, texels_inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +195,3 @@ def _scale_and_bias(
     if bytes_out:
         scale, bias = np.full_like(std, 255 / full_scale), np.full_like(mean, 0.5)
     return scale.astype(np.float32), bias.astype(np.float32)
-
-
-def texels_inside(tiles: TileMask, size: tuple[int, int]) -> int:
-    """Level-0 texels of the masked tiles that lie inside a frame of (width, height)."""
-    count = TILE * TILE * np.count_nonzero(tiles)
-    over_x, over_y = -size[0] % TILE, -size[1] % TILE  # texels of the last column and row that lie outside
-    count -= TILE * over_x * np.count_nonzero(tiles[:, -1]) + TILE * over_y * np.count_nonzero(tiles[-1])
-    return int(count + over_x * over_y * int(tiles[-1, -1]))

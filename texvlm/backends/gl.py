@@ -31,12 +31,11 @@ from texvlm.backends._gl_frames import FrameWriter
 from texvlm.backends._gl_texture import GlTexture, create_texture, delete_texture, read_texels
 from texvlm.backends._gl_tokens import TokenSampler
 from texvlm.backends.base import Backend, Counters, Normalisation, Texture
-from texvlm.backends.cpu import texels_inside
 from texvlm.errors import BackendUnavailable, ClosedError, DeviceCallError
 from texvlm.frames import Frame
 from texvlm.layouts.table import PADDING_LAYER, Table
 from texvlm.pyramid import TextureSpec, column_texels, level_size
-from texvlm.regions import TileMask, tile_grid
+from texvlm.regions import TileMask, texels_inside, tile_grid
 
 T = TypeVar("T")
 

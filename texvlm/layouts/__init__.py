@@ -101,8 +101,11 @@ Options = dict[str, Any]
 
 
 def _quadtree(name: str, tokens: int | None, patch: int, field: Field, options: Options) -> Layout:
-    count = DEFAULT_TOKENS if tokens is None else tokens
-    return _build(Quadtree, name, {"tokens": count, "patch": patch, **field}, options)
+    if tokens is None:  # nobody insisted on a count: a frame too small for it is padded, not refused
+        options = {"small_frames": "pad", **options}
+    return _build(
+        Quadtree, name, {"tokens": DEFAULT_TOKENS if tokens is None else tokens, "patch": patch, **field}, options
+    )
 
 
 def _sunflower(name: str, tokens: int | None, patch: int, field: Field, options: Options) -> Layout:

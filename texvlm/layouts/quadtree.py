@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -51,6 +52,8 @@ class Quadtree:
             is magnified.
         max_side: greatest side, texels; rounded down to patch * 2**k. None for no limit. Larger
             squares are split before any other.
+        small_frames: what to do with a frame that has fewer squares of the least side than `tokens`:
+            "refuse" it, or "pad": take all of them and fill up with padding rows.
 
     Raises:
         ValueError: a value is out of range, or no side lies between `min_side` and `max_side`.
@@ -62,12 +65,15 @@ class Quadtree:
     e2_deg: float = 2.0
     min_side: float | None = None
     max_side: float | None = None
+    small_frames: Literal["refuse", "pad"] = "refuse"
 
     def __post_init__(self) -> None:
         check_count("tokens", self.tokens)
         check_count("patch", self.patch, unit=" of pixels")
         check_fov(self.fov_deg)
         check_e2(self.e2_deg)
+        if self.small_frames not in ("refuse", "pad"):
+            raise ValueError(f"small_frames is {self.small_frames!r}; accepted: 'refuse', 'pad'")
         for name, side in (("min_side", self.min_side), ("max_side", self.max_side)):
             if side is not None and not (math.isfinite(side) and side >= 1):
                 raise ValueError(f"{name} is {side}; it is a finite number of texels, 1 or more")
@@ -92,11 +98,11 @@ class Quadtree:
         return round(math.log2(_side_at(self.patch, self.max_side, math.floor) / self.least_side))
 
     def plan(self, size: tuple[int, int], focus: Focus) -> Table:
-        """The table, shape (tokens,), layer 0; up to two padding rows at its end.
+        """The table, shape (tokens,), layer 0; up to two padding rows at its end, more for a small frame.
 
         Raises:
-            ValueError: the frame has fewer squares of the least side than `tokens`, or more of the
-                greatest; names the limit.
+            ValueError: the frame has fewer squares of the least side than `tokens` and is not to be
+                padded, or more of the greatest; names the limit.
         """
         # Here, not above: importing texvlm must not load Numba.
         from texvlm.layouts._quadtree_kernel import grow
@@ -118,7 +124,7 @@ class Quadtree:
             float(self.e2_deg),
             NO_SCORE if focus.score is None else integral_image(np.ascontiguousarray(focus.score, np.float64)),
         )
-        x, y, side, region = grow(view, int(self.tokens))
+        x, y, side, region = grow(view, min(self.tokens, cells[0] * cells[1]))
         table = make_table(x, y, side, size=size, region=region)
         return table if len(table) == self.tokens else pad_table(table, self.tokens)
 
@@ -145,7 +151,7 @@ class Quadtree:
     def _check_budget(self, size: tuple[int, int], unit: float) -> tuple[int, int]:
         """(columns, rows) of least squares; ValueError when they or the greatest do not allow `tokens`."""
         columns, rows = _cells(size, unit)
-        if self.tokens > columns * rows:
+        if self.tokens > columns * rows and self.small_frames == "refuse":
             raise ValueError(
                 f"{self.tokens} tokens are more than a {size[0]} x {size[1]} frame has squares of {unit:g} texels; "
                 f"the greatest count is {columns * rows}: ask for fewer, or a smaller min_side"
