@@ -323,14 +323,5 @@ def _cpu_advice() -> tuple[str, ...]:
 _ADVICE: dict[str, Callable[[], tuple[str, ...]]] = {"cuda": _cuda_advice, "gl": _gl_advice, "cpu": _cpu_advice}
 
 
-def _not_installed(package: str) -> bool:
-    """Whether a package is not installed."""
-    try:
-        metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return True
-    return False
-
-
 def _on_wsl() -> bool:
     return "microsoft" in platform.release().lower()

@@ -59,7 +59,7 @@ def test_options_reach_the_layout(name: str, tokens: int | None, options: dict[s
 
 
 def test_the_visual_field_reaches_the_layouts_that_have_one() -> None:
-    assert make_layout("quadtree", fov_deg=90, e2_deg=1) == Quadtree(fov_deg=90, e2_deg=1)
+    assert make_layout("quadtree", tokens=268, fov_deg=90, e2_deg=1) == Quadtree(fov_deg=90, e2_deg=1)
     assert make_layout("sunflower", fov_deg=90, e2_deg=1) == Sunflower(fov_deg=90, e2_deg=1)
     assert make_layout("logpolar", fov_deg=90, e2_deg=1) == LogPolar(fov_deg=90, e2_deg=1)
 
