@@ -188,6 +188,21 @@ def test_out_and_copy(engine, rng):
         engine.tokens(out=torch.empty(1, 2))
 
 
+def test_a_refused_call_forgets_no_change(engine, rng):
+    frame = noise(rng)
+    engine.submit(frame)
+    engine.tokens()
+    engine.submit(255 - frame)
+    with pytest.raises(ValueError, match="this call gives"):
+        engine.tokens(out=torch.empty(1, 2))
+    with pytest.raises(ValueError, match="is not finite"):
+        engine.tokens((np.nan, 0))
+    assert engine.tokens().dirty.all()
+    with pytest.raises(ValueError, match="this call gives"):
+        engine.tokens(out=torch.empty(1, 2))
+    assert not engine.tokens().dirty.any()
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.float32], ids=str)
 def test_element_types(backend, rng, dtype):
     frame = noise(rng)

@@ -195,12 +195,9 @@ class Engine:
         """
         with self._guard.call("tokens"):
             views = parse_views(fixations, sources=sources, weights=weights, score=score, source_count=self._sources)
-            kept, dirty = self._refresh(views)
-            shape = (*kept.table.shape, *kept.pixels.shape[1:])
-            pixels = kept.pixels.view(shape)
+            kept, dirty = self._refresh(views, out)
+            pixels = kept.pixels.view(*kept.table.shape, *kept.pixels.shape[1:])
             if out is not None:
-                if tuple(out.shape) != shape or out.dtype != self.dtype:
-                    raise ValueError(f"out is {tuple(out.shape)} {out.dtype}; this call gives {shape} {self.dtype}")
                 pixels = out.copy_(pixels)
             elif self._device is not None and self._device != pixels.device:
                 pixels = pixels.to(self._device)
@@ -229,13 +226,17 @@ class Engine:
             views = parse_views(fixations, sources=sources, weights=weights, score=score, source_count=self._sources)
             return self._plan(views, [self._store.size_of(view.source) for view in views])
 
-    def _refresh(self, views: list[View]) -> tuple[KeptTokens, NDArray[np.bool_]]:
-        """Bring the kept tokens of these views up to date; also which rows changed, (views * tokens,)."""
+    def _refresh(self, views: list[View], out: torch.Tensor | None) -> tuple[KeptTokens, NDArray[np.bool_]]:
+        """Bring the kept tokens of these views up to date; also which rows changed, (views * tokens,).
+
+        Everything that a caller can get wrong, an `out` of another shape too, is refused before
+        anything is sampled: what is kept stays as it was, and nothing changed is forgotten.
+        """
         key = tuple(view.source for view in views)
         sizes = [self._store.size_of(view.source) for view in views]
         texture = self._store.texture_of(key[0])
-        # taken out first: if sampling fails, half-written tokens are not found again
-        kept = self._kept.pop(key, None)
+        normalisation = self._normalisation(texture.spec)
+        kept = self._kept.get(key)
         self._stages.restart()
         with self._stages.stage("plan", "sample"):
             if kept and kept.sizes == sizes and all(map(View.same_focus, views, kept.views)):
@@ -246,11 +247,16 @@ class Engine:
                     changed = row_changes(table.reshape(-1), kept.table.reshape(-1))
                 else:
                     kept, changed = None, np.ones(table.size, np.bool_)
+        token_shape = (texture.spec.channels, self.layout.patch, self.layout.patch)
+        shape = (*table.shape, *token_shape)
+        if out is not None and (tuple(out.shape) != shape or out.dtype != self.dtype):
+            raise ValueError(f"out is {tuple(out.shape)} {out.dtype}; this call gives {shape} {self.dtype}")
         rows = table.reshape(-1)
+        # taken out while it is written: if sampling fails, half-written tokens are not found again
+        self._kept.pop(key, None)
         with self._stages.stage("sample", "sample", table.size):
             if kept is None:
-                shape = (table.size, texture.spec.channels, self.layout.patch, self.layout.patch)
-                kept = KeptTokens(views, sizes, table, self._backend.empty(shape, self.dtype), 0)
+                kept = KeptTokens(views, sizes, table, self._backend.empty((table.size, *token_shape), self.dtype), 0)
             elif any(self._store.changed_at[source] > kept.seen for source in key):
                 changed |= stale_rows(
                     rows,
@@ -262,7 +268,7 @@ class Engine:
                 )
             wanted = np.flatnonzero(changed).astype(np.int32)
             if wanted.size:
-                self._backend.sample(texture, rows, kept.pixels, self._normalisation(texture.spec), wanted)
+                self._backend.sample(texture, rows, kept.pixels, normalisation, wanted)
         real = rows["layer"] != PADDING_LAYER
         self.counters.tokens_reused += int(np.count_nonzero(real & ~changed))
         kept.views, kept.sizes, kept.table, kept.seen = views, sizes, table, self._store.clock
