@@ -6,7 +6,7 @@ and anything with `__dlpack__`. Nothing is guessed: channel order and origin are
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -81,17 +81,21 @@ def as_frame(
     """A Frame from any array-like; no copy when it is already C-contiguous uint8 or float32 on the host.
 
     Args:
-        data: a Frame (returned as it is), or an array of shape (h, w), (h, w, c), or (c, h, w) with
-            `channels_first`; uint8, float16, float32 or float64. Floats are values in 0..1.
+        data: a Frame (returned as it is, but for a missing time), or an array of shape (h, w), (h, w, c),
+            or (c, h, w) with `channels_first`; uint8, float16, float32 or float64. Floats are values in 0..1.
         channels_first: the first axis counts channels, as torch images have it.
         origin: where row 0 lies; "bottom-left" for pictures read from OpenGL.
-        pts: presentation time, seconds.
+        pts: presentation time, seconds, where `data` does not carry one.
     Raises:
         TypeError: not an array, or an element type that is not accepted.
-        ValueError: a shape that is not accepted.
+        ValueError: a shape that is not accepted, or a Frame with an option that says otherwise than it does.
     """
     if isinstance(data, Frame):
-        return data
+        if channels_first or origin != "top-left":
+            raise ValueError(
+                "a Frame is (height, width, channels) from the top-left; channels_first and origin are for arrays"
+            )
+        return replace(data, pts=pts) if data.pts is None and pts is not None else data
     pixels = _host_array(data)
     if pixels.dtype in (np.float16, np.float64):
         pixels = pixels.astype(np.float32)
