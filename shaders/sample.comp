@@ -90,7 +90,8 @@ vec4 bilinear(Grid grid, uint index, int layer) {
     vec2 place = grid.part + vec2(2 * pixel + 1 - PATCH) * grid.step - 0.5;
     vec2 low = floor(place);
     vec2 weight = place - low;
-    ivec2 corner = ivec2(grid.whole + low);
+    // beyond the edge all texels are the same; whole numbers must not overflow
+    ivec2 corner = ivec2(clamp(grid.whole + low, vec2(-1), vec2(grid.last)));
     ivec2 a = clamp(corner, ivec2(0), grid.last), b = clamp(corner + 1, ivec2(0), grid.last);
     vec4 top = mix(texelFetch(texels, ivec3(a.x, a.y, layer), grid.level),
                    texelFetch(texels, ivec3(b.x, a.y, layer), grid.level), weight.x);

@@ -30,6 +30,14 @@ def test_a_side_that_is_no_size_is_refused() -> None:
             make_table([1, 2], [1, 2], [3, side], size=(10, 10))
 
 
+def test_coordinates_stay_within_what_a_record_can_hold() -> None:
+    table = make_table([1e300, -1e300, 7], [-1e39, 5, 1e39], 16, size=(100, 50))
+    assert np.isfinite(table["x"]).all()
+    assert np.isfinite(table["y"]).all()
+    assert np.sign(table["x"]).tolist() == [1, -1, 1]
+    assert table["valid"].tolist() == [0, 0, 0]
+
+
 def test_padding_rows_hold_nothing() -> None:
     table = pad_table(make_table([1.0], [1.0], 2, size=(4, 4)), 3)
     assert table["layer"].tolist() == [0, PADDING_LAYER, PADDING_LAYER]

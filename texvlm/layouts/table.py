@@ -27,6 +27,9 @@ TOKEN_RECORD = np.dtype(
 )
 TABLE_FIELDS = TOKEN_RECORD.names or ()
 
+FARTHEST = 2.0**100
+"""Coordinates of tokens stay within this, texels: far beyond any frame, and 32-bit floats hold it with room."""
+
 PADDING_LAYER = -1
 """Layer of a row that only fills up the count; its pixels are zero and its `valid` is 0."""
 
@@ -45,8 +48,8 @@ def make_table(
     """Rows from centres and sides, with `valid` worked out for a frame of `size`.
 
     Args:
-        x: centre of each token from the left, level-0 texels, shape (n,).
-        y: centre of each token from the top, level-0 texels, shape (n,).
+        x: centre of each token from the left, level-0 texels, shape (n,); cut off at FARTHEST.
+        y: centre of each token from the top, level-0 texels, shape (n,); as `x`.
         side: token sides, level-0 texels, shape (n,) or a scalar; all > 0.
         size: (width, height) of the frame, texels.
         region: region of each token, shape (n,) or a scalar.
@@ -61,7 +64,8 @@ def make_table(
     bad = np.flatnonzero(~(side64 > 0))
     if bad.size:
         raise ValueError(f"token {bad[0]} has side {side64[bad[0]]}; a side is a positive number of texels")
-    table["x"], table["y"], table["side"], table["region"] = x64, y64, side64, region
+    table["x"], table["y"] = np.clip(x64, -FARTHEST, FARTHEST), np.clip(y64, -FARTHEST, FARTHEST)
+    table["side"], table["region"] = side64, region
     table["valid"] = valid_fraction(x64, y64, side64, size)
     return table
 
