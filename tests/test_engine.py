@@ -174,6 +174,31 @@ def test_a_score_map_draws_tokens_to_itself(engine, rng):
     assert (finest - centre).abs().max() < 60
 
 
+@pytest.mark.parametrize("changed", ["fixations", "weights", "score"])
+def test_callers_may_write_the_next_look_into_the_same_array(engine, rng, changed):
+    """Looks are compared with those of the last call; an array kept by reference would always be equal."""
+    engine.submit(noise(rng))
+    look = {"fixations": np.array([[[0.1, 0.3], [0.9, 0.7]]]), "weights": np.array([1.0, 100.0])}
+    if changed == "score":
+        look["score"] = np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 4) ** 8
+    before = engine.tokens(**look).table
+    look[changed][:] = look[changed][..., ::-1].copy()
+    after = engine.tokens(**look).table
+    assert (before != after).any()
+    np.testing.assert_array_equal(after, engine.plan(**look))  # a plan is always made anew
+
+
+@pytest.mark.parametrize("fixation", [(1e4, 1e4), (-1e7, 1e7), (1e15, -1e15), (1e39, -1e39), (-1e300, 1e300)], ids=str)
+def test_tokens_far_outside_show_the_nearest_corner(backend, rng, fixation):
+    frame = noise(rng)
+    with Engine(backend=backend, layout="rings-20-288") as engine:
+        engine.submit(frame)
+        batch = engine.tokens(fixation)
+    corner = frame[0 if fixation[1] < 0 else -1, 0 if fixation[0] < 0 else -1] / 255
+    finest = batch.pixels[0, :4]  # the ring that reads level 0
+    np.testing.assert_allclose(finest, np.broadcast_to(corner[:, None, None], finest.shape), atol=1e-6)
+
+
 def test_out_and_copy(engine, rng):
     engine.submit(noise(rng))
     batch = engine.tokens()
@@ -280,6 +305,38 @@ def test_a_frame_of_another_size_is_taken_whole(backend, rng, caplog):
             want = expected(batch, {0: larger, 1: other}, engine.spec.levels, view)
             assert_tokens(batch.pixels[view], want, anywhere(backend))
             assert frame.shape[1::-1] == tuple(batch.sizes[view])
+
+
+@pytest.mark.parametrize("verb", ["create_texture", "upload"])
+def test_a_larger_frame_that_finds_no_room_changes_nothing(backend, rng, monkeypatch, verb):
+    frame, larger = noise(rng), noise(rng, (500, 300))
+    with Engine(backend=backend, tokens=10, threshold=0) as engine:
+        engine.submit(frame)
+        before = engine.tokens()
+        with monkeypatch.context() as patch:
+            patch.setattr(engine._backend, verb, lambda *_: (_ for _ in ()).throw(MemoryError("no room")))
+            with pytest.raises(MemoryError, match="no room"):
+                engine.submit(larger)
+        assert engine.spec.size == SIZE
+        np.testing.assert_array_equal(engine.read_level(0), frame)
+        after = engine.tokens()
+        assert not after.dirty.any()
+        assert torch.equal(before.pixels, after.pixels)
+        assert engine.submit(larger).reallocated
+        np.testing.assert_array_equal(engine.read_level(0), larger)
+
+
+def test_all_tokens_are_sampled_again_from_a_new_texture_array(backend, rng):
+    """A larger array has more levels, so a token of an untouched source may be filtered from other ones."""
+    with Engine(
+        backend=backend, sources=2, layout=make_layout("uniform", side=320, tokens=None), threshold=0
+    ) as engine:
+        engine.submit(noise(rng), 0)
+        engine.submit(noise(rng, (40, 30)), 1)
+        engine.tokens(sources=0)
+        engine.submit(noise(rng, (2000, 30)), 1)
+        batch = engine.tokens(sources=0)
+    assert batch.dirty.all()
 
 
 @pytest.mark.parametrize("verb", ["refresh", "upload", "build_mips"])

@@ -15,6 +15,7 @@ from compare import anywhere, assert_tokens
 
 from texvlm import BusyError, ClosedError, Engine
 from texvlm.backends import open_backend
+from texvlm.layouts import UniformGrid
 from texvlm.pyramid import TextureSpec
 
 SIZE = (320, 200)
@@ -34,6 +35,13 @@ def noise(rng: np.random.Generator, size: tuple[int, int] = SIZE, channels: int 
         ({"mean": (0.5,) * 3}, ValueError, "mean and std go together"),
         ({"mean": (0.5,) * 3, "std": (0, 1, 1)}, ValueError, "std is .* each must be above 0"),
         ({"mean": (0.5,) * 3, "std": (1,) * 3, "dtype": torch.uint8}, ValueError, "uint8 tokens cannot be normalised"),
+        ({"mean": (np.nan,) * 3, "std": (1,) * 3}, ValueError, "mean is .* each must be a finite number"),
+        ({"mean": (0.5,) * 3, "std": (1,)}, ValueError, "mean and std have 3 and 1 values"),
+        ({"channels": 2}, ValueError, "channels is 2; accepted: 1"),
+        ({"channels": 0}, ValueError, "channels is 0; accepted: 1"),
+        ({"pixel_dtype": "int8"}, ValueError, "dtype is 'int8'; accepted: 'uint8', 'float32'"),
+        ({"size": TextureSpec((64, 64)), "channels": 1}, ValueError, "a TextureSpec says channels"),
+        ({"layout": UniformGrid(), "tokens": 4}, ValueError, "brings its own token count; leave out tokens=4"),
         ({"size": (0, 5)}, ValueError, "frame size 0 x 5"),
         ({"size": (20000, 5)}, ValueError, "frame size 20000 x 5: each side is 1..16384"),
         ({"backend": "metal"}, ValueError, "backend 'metal'; accepted: 'auto', 'cuda', 'gl', 'cpu'"),
@@ -79,7 +87,7 @@ def test_calls_that_are_refused(rng):
 def test_wrong_channel_count_of_mean(rng):
     with Engine(backend="cpu", tokens=10, mean=(0.5,), std=(0.5,)) as engine:
         engine.submit(noise(rng))
-        with pytest.raises(ValueError, match="mean and std have 1 and 1 values for 3 channels"):
+        with pytest.raises(ValueError, match="mean and std have 1 values for 3 channels"):
             engine.tokens()
 
 

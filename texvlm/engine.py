@@ -47,8 +47,9 @@ class Engine:
     """Keeps the frames of one or more sources as mip-mapped textures and samples tokens from them.
 
     Args:
-        size: (width, height) of the largest frame expected, or a TextureSpec; None to take it from
-            the first frame. A larger frame later makes the engine allocate anew, and say so.
+        size: (width, height) of the largest frame expected, or a TextureSpec (which then says channels
+            and element type, too); None to take it from the first frame. A larger frame later makes the
+            engine allocate anew, and say so.
         sources: number of independent videos.
         layout: a name (see texvlm.layouts) or a Layout; a Layout brings its own token count and patch.
         tokens: token budget of a named layout; None for its own default, 268 where any count will do.
@@ -97,15 +98,17 @@ class Engine:
             raise ValueError("mean and std go together; give both or none")
         if mean is not None and dtype == torch.uint8:
             raise ValueError("uint8 tokens cannot be normalised; leave out mean and std, or ask for a float dtype")
-        if std is not None and not all(s > 0 for s in std):
-            raise ValueError(f"std is {tuple(std)}; each must be above 0")
-        self.layout = (
+        if isinstance(size, TextureSpec) and (channels, pixel_dtype) != (None, None):
+            raise ValueError("a TextureSpec says channels and element type; leave out channels and pixel_dtype")
+        if not isinstance(layout, str) and tokens is not None:
+            raise ValueError(f"{layout} brings its own token count; leave out tokens={tokens}, or name a layout")
+        self._layout = (
             make_layout(layout, tokens=tokens, patch=patch, fov_deg=fov_deg, e2_deg=e2_deg)
             if isinstance(layout, str)
             else layout
         )
-        self.threshold = threshold
-        self.dtype = dtype
+        self._threshold = threshold
+        self._dtype = dtype
         self._sources = sources
         self._device = None if device is None else torch.device(device)
         self._statistics = None if mean is None or std is None else Normalisation(tuple(mean), tuple(std))
@@ -114,14 +117,20 @@ class Engine:
         self._kept: OrderedDict[tuple[int, ...], KeptTokens] = OrderedDict()
         self._guard = CallGuard()
         self._owns_backend = isinstance(backend, str)
-        self.refusals: tuple[str, ...] = ()
+        self._refusals: tuple[str, ...] = ()
         if isinstance(size, TextureSpec):
-            wish = Wish(size.size, size.channels, size.dtype, self.layout.patch)
+            wish = Wish(size.size, size.channels, size.dtype, self._layout.patch)
         else:
-            wish = Wish(None if size is None else TextureSpec(size).size, channels, pixel_dtype, self.layout.patch)
+            # made only for its checks, before a backend is opened
+            TextureSpec(
+                (1, 1) if size is None else size,
+                channels=3 if channels is None else channels,
+                dtype="uint8" if pixel_dtype is None else pixel_dtype,
+            )
+            wish = Wish(size, channels, pixel_dtype, self._layout.patch)
         if isinstance(backend, str):
             choice = open_backend(backend)
-            backend, self.refusals = choice.backend, choice.refusals
+            backend, self._refusals = choice.backend, choice.refusals
         self._backend = backend
         self._store = FrameStore(backend, sources, wish, threshold)
         if isinstance(size, TextureSpec):
@@ -153,14 +162,14 @@ class Engine:
             origin: where the array's row 0 lies.
         Raises:
             ValueError, TypeError: frame or source not accepted; the engine is unchanged.
+            MemoryError: no room for a larger frame; the engine is unchanged.
+            DeviceCallError: the device failed in between; this source has no frame until its next one.
         """
         with self._guard.call("submit"):
             picture = as_frame(frame, channels_first=channels_first, origin=origin, pts=pts)
             if not 0 <= source < self._sources:
                 raise ValueError(f"source {source}; this engine has 0..{self._sources - 1}")
             report = self._store.put(picture, source, self._stages)
-            if report.reallocated:  # more levels: coarse tokens may be filtered differently now
-                self._kept.clear()
             self._pts[source] = np.nan if picture.pts is None else picture.pts
             return report
 
@@ -247,23 +256,23 @@ class Engine:
                     changed = row_changes(table.reshape(-1), kept.table.reshape(-1))
                 else:
                     kept, changed = None, np.ones(table.size, np.bool_)
-        token_shape = (texture.spec.channels, self.layout.patch, self.layout.patch)
+        token_shape = (texture.spec.channels, self._layout.patch, self._layout.patch)
         shape = (*table.shape, *token_shape)
-        if out is not None and (tuple(out.shape) != shape or out.dtype != self.dtype):
-            raise ValueError(f"out is {tuple(out.shape)} {out.dtype}; this call gives {shape} {self.dtype}")
+        if out is not None and (tuple(out.shape) != shape or out.dtype != self._dtype):
+            raise ValueError(f"out is {tuple(out.shape)} {out.dtype}; this call gives {shape} {self._dtype}")
         rows = table.reshape(-1)
         # taken out while it is written: if sampling fails, half-written tokens are not found again
         self._kept.pop(key, None)
         with self._stages.stage("sample", "sample", table.size):
             if kept is None:
-                kept = KeptTokens(views, sizes, table, self._backend.empty((table.size, *token_shape), self.dtype), 0)
+                kept = KeptTokens(views, sizes, table, self._backend.empty((table.size, *token_shape), self._dtype), 0)
             elif any(self._store.changed_at[source] > kept.seen for source in key):
                 changed |= stale_rows(
                     rows,
                     self._store.versions,
                     kept.seen,
                     frame_sizes=texture.frame_sizes,
-                    patch=self.layout.patch,
+                    patch=self._layout.patch,
                     levels=texture.spec.levels,
                 )
             wanted = np.flatnonzero(changed).astype(np.int32)
@@ -281,7 +290,7 @@ class Engine:
         """The table of several views, (views, tokens); shorter ones are filled up with padding rows."""
         tables = []
         for view, size in zip(views, sizes, strict=True):
-            table = self.layout.plan(size, view.focus(size))
+            table = self._layout.plan(size, view.focus(size))
             table["layer"][table["layer"] != PADDING_LAYER] = view.source
             tables.append(table)
         most = max(len(table) for table in tables)
@@ -298,6 +307,11 @@ class Engine:
     def counters(self) -> Counters:
         """Work done so far; live."""
         return self._backend.counters
+
+    @property
+    def layout(self) -> Layout:
+        """Where tokens lie."""
+        return self._layout
 
     @property
     def sources(self) -> int:
@@ -328,28 +342,14 @@ class Engine:
 
     def describe(self) -> dict[str, object]:
         """Backend, device, refusals, shapes, settings and counters, for reports; JSON-compatible."""
-        spec = self.spec
         return {
             **self._backend.describe(),
-            "refused": list(self.refusals),
-            "layout": repr(self.layout),
-            "threshold": self.threshold,
-            "dtype": str(self.dtype).removeprefix("torch."),
+            "refused": list(self._refusals),
+            "layout": repr(self._layout),
+            "threshold": self._threshold,
+            "dtype": str(self._dtype).removeprefix("torch."),
             "sources": self._sources,
-            "texture": None
-            if spec is None
-            else {
-                "size": list(spec.size),
-                "padded_size": list(spec.padded_size),
-                "layers": spec.layers,
-                "channels": spec.channels,
-                "dtype": spec.dtype,
-                "levels": spec.levels,
-                "bytes": sum(
-                    spec.layers * spec.texel_bytes * width * height
-                    for width, height in map(spec.storage_size, range(spec.levels))
-                ),
-            },
+            "texture": None if self.spec is None else self.spec.describe(),
             "counters": self.counters.as_dict(),
             "times_ms": self.times_ms,
         }
@@ -361,9 +361,11 @@ class Engine:
         with self._guard.call("close"):
             self._guard.closed = True
         self._kept.clear()
-        self._store.close()
-        if self._owns_backend:
-            self._backend.close()
+        try:
+            self._store.close()
+        finally:
+            if self._owns_backend:
+                self._backend.close()
 
     def __enter__(self) -> Engine:
         return self
@@ -376,10 +378,9 @@ class Engine:
     def _normalisation(self, spec: TextureSpec) -> Normalisation:
         """The wanted normalisation, checked against the texture's channels."""
         wanted = self._statistics or Normalisation.identity(spec.channels)
-        if {len(wanted.mean), len(wanted.std)} != {spec.channels}:
+        if len(wanted.mean) != spec.channels:
             raise ValueError(
-                f"mean and std have {len(wanted.mean)} and {len(wanted.std)} values "
-                f"for {spec.channels} channels; give one a channel"
+                f"mean and std have {len(wanted.mean)} values for {spec.channels} channels; give one a channel"
             )
         return wanted
 

@@ -80,6 +80,19 @@ class TextureSpec:
         """Bytes of one texel as packed host data."""
         return self.channels * (1 if self.dtype == "uint8" else 4)
 
+    def describe(self) -> dict[str, object]:
+        """The shape and the bytes of all its texels as packed data, for reports; JSON-compatible."""
+        sizes = map(self.storage_size, range(self.levels))
+        return {
+            "size": list(self.size),
+            "padded_size": list(self.padded_size),
+            "layers": self.layers,
+            "channels": self.channels,
+            "dtype": self.dtype,
+            "levels": self.levels,
+            "bytes": self.layers * self.texel_bytes * sum(width * height for width, height in sizes),
+        }
+
 
 def check_frame_size(size: tuple[int, int]) -> None:
     """ValueError unless both sides of a (width, height) frame are 1..MAX_SIDE texels."""

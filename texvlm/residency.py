@@ -74,7 +74,7 @@ class FrameStore:
     """One texture array that holds the frame of each source in a layer of its own.
 
     Attributes:
-        clock: submits so far that changed something.
+        clock: changes so far: submits that changed something, and texture arrays that were made.
         changed_at: clock of each source's last change, int64, (sources,).
         versions: clock of each tile's last change, int64, (layers, rows, columns).
     """
@@ -120,6 +120,7 @@ class FrameStore:
         Raises:
             ValueError: the frame's channels or element type are not those of the texture array;
                 nothing has changed.
+            MemoryError: no room for a larger texture array; nothing has changed.
         """
         counters = self._backend.counters
         before = (counters.bytes_uploaded, counters.texels_rebuilt)
@@ -169,14 +170,10 @@ class FrameStore:
         return tiles
 
     def allocate(self, spec: TextureSpec) -> Texture:
-        """Make the texture array, and tile versions that fit it."""
+        """Make the first texture array."""
         if spec.layers < self._sources:
             raise ValueError(f"spec has {spec.layers} layers for {self._sources} sources; give each source one")
-        self._texture = self._backend.create_texture(spec)
-        columns, rows = tile_grid(spec.size)
-        old, self.versions = self.versions, np.zeros((spec.layers, rows, columns), np.int64)
-        self.versions[: len(old), : old.shape[1], : old.shape[2]] = old
-        return self._texture
+        return self._hold(self._backend.create_texture(spec))
 
     def close(self) -> None:
         """Free the texture array."""
@@ -204,21 +201,37 @@ class FrameStore:
         if old is not None and size == old.spec.size:
             return old, False
         layers = self._sources if old is None else old.spec.layers
-        new = self.allocate(TextureSpec(size, layers, channels, dtype, default_levels(size, self._wish.patch)))
+        spec = TextureSpec(size, layers, channels, dtype, default_levels(size, self._wish.patch))
         if old is None:
-            return new, False
-        self._move(old, new)
+            return self.allocate(spec), False
+        new = self._copied(old, spec)
+        self._hold(new)
+        self._backend.destroy_texture(old)
+        self._backend.counters.reallocations += 1
         _log.info("texture array allocated anew: %s -> %s texels for a frame of %s", now, size, frame.size)
         return new, True
 
-    def _move(self, old: Texture, new: Texture) -> None:
-        """Carry every resident frame over to a new texture array, and free the old one."""
-        for layer in map(int, np.flatnonzero(old.frame_sizes[:, 0])):
-            new.frame_sizes[layer] = old.frame_sizes[layer]
-            frame = Frame(np.ascontiguousarray(self._backend.read_level(old, layer, 0)))
-            columns, rows = tile_grid(frame.size)
-            tiles = np.ones((rows, columns), np.bool_)
-            self._backend.upload(new, layer, tiles, frame)
-            self._backend.build_mips(new, layer, tiles)
-        self._backend.destroy_texture(old)
-        self._backend.counters.reallocations += 1
+    def _copied(self, old: Texture, spec: TextureSpec) -> Texture:
+        """A new texture array with every resident frame of the old one, which stays as it is."""
+        new = self._backend.create_texture(spec)
+        try:
+            for layer in map(int, np.flatnonzero(old.frame_sizes[:, 0])):
+                new.frame_sizes[layer] = old.frame_sizes[layer]
+                frame = Frame(np.ascontiguousarray(self._backend.read_level(old, layer, 0)))
+                columns, rows = tile_grid(frame.size)
+                tiles = np.ones((rows, columns), np.bool_)
+                self._backend.upload(new, layer, tiles, frame)
+                self._backend.build_mips(new, layer, tiles)
+        except BaseException:
+            self._backend.destroy_texture(new)
+            raise
+        return new
+
+    def _hold(self, texture: Texture) -> Texture:
+        """Hold this texture array from now on, all of it new: its levels may not be those of the one before."""
+        self.clock += 1
+        self.changed_at[:] = self.clock
+        columns, rows = tile_grid(texture.spec.size)
+        self.versions = np.full((texture.spec.layers, rows, columns), self.clock, np.int64)
+        self._texture = texture
+        return texture

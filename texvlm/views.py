@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import cast
 
 import numpy as np
 import torch
@@ -22,7 +20,7 @@ from texvlm.layouts.table import Table
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One source and where to look in it, still in (u, v); independent of the frame's size."""
+    """One source and where to look in it, still in (u, v); independent of the frame's size. Owns its arrays."""
 
     source: int
     fixations: NDArray[np.float64]  # (k, 2), u and v
@@ -38,12 +36,9 @@ class View:
         return self is other or (
             np.array_equal(self.fixations, other.fixations)
             and np.array_equal(self.weights, other.weights)
-            and (self.score is other.score if self.score is None else np.array_equal(self.score, _or_empty(other)))
+            and (self.score is None) == (other.score is None)
+            and (self.score is None or other.score is None or np.array_equal(self.score, other.score))
         )
-
-
-def _or_empty(view: View) -> NDArray[np.float32]:
-    return view.score if view.score is not None else np.empty(0, np.float32)
 
 
 @dataclass(slots=True)
@@ -85,27 +80,8 @@ def parse_views(
     Raises:
         ValueError: shapes that do not fit together, a value that is not finite, no such source.
     """
-    one_point = isinstance(fixations, tuple) and all(isinstance(number, float) for number in fixations)
-    if one_point and source_count == 1 and weights is None and score is None and isinstance(sources, int | None):
-        return list(_parse_point(cast("tuple[float, ...]", fixations), sources))
-    return _parse(fixations, sources, weights, score, source_count)
-
-
-@lru_cache(maxsize=64)
-def _parse_point(fixation: tuple[float, ...], source: int | None) -> tuple[View, ...]:
-    """One fixation in the only source: what most calls ask for, frame after frame."""
-    return tuple(_parse(fixation, source, None, None, 1))
-
-
-def _parse(
-    fixations: ArrayLike,
-    sources: int | Sequence[int] | None,
-    weights: ArrayLike | None,
-    score: ArrayLike | None,
-    source_count: int,
-) -> list[View]:
-    """See `parse_views`."""
-    points = np.asarray(fixations, np.float64)
+    # Copies: a caller may write the next gaze or score map into the same array, and views are compared later.
+    points = np.array(fixations, np.float64)
     if points.ndim == 1:
         points = points[None]
     if points.ndim == 2:
@@ -119,10 +95,10 @@ def _parse(
         raise ValueError(f"fixation ({u}, {v}) is not finite; give (u, v), where the frame spans 0..1")
     layers = _parse_sources(sources, len(points), source_count)
     points = np.broadcast_to(points, (len(layers), *points.shape[1:]))
-    shares = np.ones(points.shape[1]) if weights is None else np.asarray(weights, np.float64)
+    shares = np.ones(points.shape[1]) if weights is None else np.array(weights, np.float64)
     if shares.ndim > 2 or shares.shape[-1:] != points.shape[1:2] or (shares.ndim == 2 and len(shares) != len(layers)):
         raise ValueError(f"weights of shape {shares.shape} for {len(layers)} views of {points.shape[1]} fixations")
-    maps = None if score is None else np.ascontiguousarray(score, np.float32)
+    maps = None if score is None else np.array(score, np.float32, order="C")
     if maps is not None and (maps.ndim not in (2, 3) or (maps.ndim == 3 and len(maps) != len(layers))):
         raise ValueError(
             f"score of shape {maps.shape}: accepted are (rows, columns) and ({len(layers)}, rows, columns)"
@@ -130,7 +106,7 @@ def _parse(
     return [
         View(
             layer,
-            points[i].copy(),
+            points[i],
             shares[i] if shares.ndim == 2 else shares,
             None if maps is None else maps[i] if maps.ndim == 3 else maps,
         )

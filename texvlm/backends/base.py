@@ -19,6 +19,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 
 import numpy as np
 import torch
@@ -58,10 +59,22 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Normalisation:
-    """Per-channel (value - mean) / std on values scaled to 0..1 (uint8 texels are divided by 255)."""
+    """Per-channel (value - mean) / std on values scaled to 0..1 (uint8 texels are divided by 255).
+
+    Raises:
+        ValueError: not as many of one as of the other, a number that is not finite, or a std not above 0.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std):
+            raise ValueError(f"mean and std have {len(self.mean)} and {len(self.std)} values; give one a channel")
+        if not all(map(isfinite, self.mean)):
+            raise ValueError(f"mean is {self.mean}; each must be a finite number")
+        if not all(isfinite(value) and value > 0 for value in self.std):
+            raise ValueError(f"std is {self.std}; each must be above 0, and finite")
 
     @classmethod
     def identity(cls, channels: int) -> Normalisation:
