@@ -133,6 +133,6 @@ def test_bad_scenes_are_refused():
         open_source("scene:forest")
     with pytest.raises(ValueError, match=r"sides of 16\.\.16384"):
         open_source("scene:4x4")
-    for option, value in (("frames", 0), ("rate", -1.0), ("rate", float("nan")), ("seed", -1)):
+    for option, value in (("frames", 0), ("rate", 0.0), ("rate", -1.0), ("rate", float("nan")), ("seed", -1)):
         with pytest.raises(ValueError, match=f"{option} is"):
             open_source("scene", **{option: value})

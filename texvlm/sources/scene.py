@@ -230,7 +230,8 @@ def open_scene(
         SourceError: no scene has that name.
         ValueError: a size, rate, frame count or seed that is not accepted.
     """
-    rate, frames, seed = rate or DEFAULT_RATE, DEFAULT_FRAMES if frames is None else frames, seed or 0
+    rate, frames = DEFAULT_RATE if rate is None else rate, DEFAULT_FRAMES if frames is None else frames
+    seed = seed or 0
     if not 0 < rate < float("inf"):
         raise ValueError(f"rate is {rate}; accepted: frames per second above 0")
     if frames < 1:
