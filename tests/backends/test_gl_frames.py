@@ -226,20 +226,3 @@ def test_after_a_failed_upload_everything_counts_as_changed(backend, rng, monkey
     assert backend.detect(texture, 0, Frame(frame), 0).all()
     put(backend, texture, frame, whole)
     assert not backend.detect(texture, 0, Frame(frame), 0).any()
-
-
-@pytest.mark.gl
-def test_frames_and_masks_that_do_not_fit_are_refused(backend):
-    texture = backend.create_texture(TextureSpec((40, 40)))
-    frame = Frame(np.zeros((40, 40, 3), np.uint8))
-    tiles = np.ones((3, 3), np.bool_)
-    with pytest.raises(ValueError, match="frame of 41 x 40; this texture takes up to 40 x 40"):
-        backend.detect(texture, 0, Frame(np.zeros((40, 41, 3), np.uint8)), 0)
-    with pytest.raises(ValueError, match="4 channels of uint8; this texture takes 3 of uint8"):
-        backend.upload(texture, 0, tiles, Frame(np.zeros((40, 40, 4), np.uint8)))
-    with pytest.raises(ValueError, match=r"layer 1 is outside the texture array \(0\.\.0\)"):
-        backend.upload(texture, 1, tiles, frame)
-    with pytest.raises(ValueError, match=r"tile mask of shape \(3, 2\)"):
-        backend.upload(texture, 0, tiles[:, :2], frame)
-    with pytest.raises(ValueError, match=r"tile mask of shape \(4, 3\)"):
-        backend.build_mips(texture, 0, np.ones((4, 3), np.bool_))

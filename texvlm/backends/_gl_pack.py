@@ -16,8 +16,6 @@ from texvlm._compiled import compiled
 from texvlm.backends._threads import ThreadAccount
 from texvlm.regions import TILE, TileMask
 
-_packing = ThreadAccount()
-
 Pieces = NDArray[np.int32]
 """Rectangles in tiles, (x, y, width, height), shape (n, 4)."""
 

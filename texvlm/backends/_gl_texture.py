@@ -62,7 +62,7 @@ def format_of(spec: TextureSpec) -> TexelFormat:
     return _GRAY32F if spec.channels == 1 else _RGBA32F
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class GlTexture:
     """One texture array on the device, with what the host keeps of it.
 

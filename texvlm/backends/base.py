@@ -8,6 +8,7 @@ Rules for an implementation:
   * bits of levels after `upload` + `build_mips` equal the reference for uint8 textures;
   * exactly the tiles of the mask are updated, so every backend holds the same texels;
   * the caller owns the output memory; rows that are not asked for are not touched;
+  * frames, masks, layers and outputs that do not fit are a ValueError (`_checks`), never a stray write;
   * every verb adds what it did to `counters`;
   * after `close`, every verb raises ClosedError. `close` may be called twice.
 The engine calls the verbs from one thread at a time, not always the same one; a backend whose

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from texvlm.backends._checks import check_frame, check_layer, check_sample, check_tiles
 from texvlm.backends._detect import copy_tiles, detect_tiles
 from texvlm.backends._filter import sample_kernel, table_views
 from texvlm.backends._mips import build_levels, update_levels
@@ -78,19 +79,26 @@ class CpuBackend(Backend):
 
     def detect(self, texture: Texture, layer: int, frame: Frame, threshold: float) -> TileMask:
         """See Backend."""
-        tiles = detect_tiles(self._pyramids(texture).levels[layer][0], frame.pixels, threshold)
+        pyramids = self._pyramids(texture)
+        check_frame(texture.spec, layer, frame)
+        tiles = detect_tiles(pyramids.levels[layer][0], frame.pixels, threshold)
         self.counters.tiles_compared += tiles.size
         return tiles
 
     def upload(self, texture: Texture, layer: int, tiles: TileMask, frame: Frame) -> None:
         """See Backend."""
-        copy_tiles(self._pyramids(texture).levels[layer][0], frame.pixels, tiles)
+        pyramids = self._pyramids(texture)
+        check_frame(texture.spec, layer, frame)
+        check_tiles(tiles, frame.size)
+        copy_tiles(pyramids.levels[layer][0], frame.pixels, tiles)
         self.counters.tiles_dirty += int(np.count_nonzero(tiles))
         self.counters.bytes_uploaded += texels_inside(tiles, frame.size) * texture.spec.texel_bytes
 
     def build_mips(self, texture: Texture, layer: int, tiles: TileMask) -> None:
         """See Backend."""
         pyramids = self._pyramids(texture)
+        check_layer(texture.spec, layer)
+        check_tiles(tiles, texture.spec.size, smaller=True)
         stored = pyramids.levels[layer][0]
         written = build_levels(pyramids.texels[layer], stored, pyramids.offsets, pyramids.pitches, tiles)
         self.counters.texels_rebuilt += int(np.count_nonzero(tiles)) * column_texels() + written
@@ -98,6 +106,7 @@ class CpuBackend(Backend):
     def refresh(self, texture: Texture, layer: int, frame: Frame, threshold: float) -> TileMask:
         """See Backend: a row of tiles stays in the nearest cache from comparison to mips."""
         pyramids = self._pyramids(texture)
+        check_frame(texture.spec, layer, frame)
         stored = pyramids.levels[layer][0]
         tiles, written = update_levels(
             pyramids.texels[layer], stored, pyramids.offsets, pyramids.pitches, frame.pixels, threshold
@@ -120,6 +129,7 @@ class CpuBackend(Backend):
     ) -> None:
         """See Backend."""
         pyramids = self._pyramids(texture)
+        check_sample(texture, table, out)
         if rows is None:
             rows = np.arange(len(table), dtype=np.int32)
         to_bytes = out.dtype == torch.uint8

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from texvlm.backends._checks import check_frame, check_layer, check_sample, check_tiles
 from texvlm.backends._detect import copy_tiles, detect_tiles
 from texvlm.backends._egl import load_egl
 from texvlm.backends._gl_buffers import Results, Staging
@@ -35,7 +36,7 @@ from texvlm.errors import BackendUnavailable, ClosedError, DeviceCallError
 from texvlm.frames import Frame
 from texvlm.layouts.table import PADDING_LAYER, Table
 from texvlm.pyramid import TextureSpec, column_texels, level_size
-from texvlm.regions import TileMask, texels_inside, tile_grid
+from texvlm.regions import TileMask, texels_inside
 
 T = TypeVar("T")
 
@@ -145,7 +146,7 @@ class GlBackend(Backend):
     def detect(self, texture: Texture, layer: int, frame: Frame, threshold: float) -> TileMask:
         """See Backend. On the host, against the mirror: nothing goes to the device."""
         handle = self._handle(texture)
-        _check_frame(texture.spec, layer, frame)
+        check_frame(texture.spec, layer, frame)
         tiles = detect_tiles(handle.mirror[layer], frame.pixels, threshold)
         if layer in handle.unsure:
             tiles[:] = True
@@ -155,8 +156,8 @@ class GlBackend(Backend):
     def upload(self, texture: Texture, layer: int, tiles: TileMask, frame: Frame) -> None:
         """See Backend. If it fails, `detect` calls every tile of the layer changed until all were uploaded."""
         handle = self._handle(texture)
-        _check_frame(texture.spec, layer, frame)
-        _check_tiles(tiles, frame.size)
+        check_frame(texture.spec, layer, frame)
+        check_tiles(tiles, frame.size)
         if not tiles.any():
             return
         with self._mirrored(handle, layer, tiles, frame):
@@ -165,7 +166,8 @@ class GlBackend(Backend):
     def build_mips(self, texture: Texture, layer: int, tiles: TileMask) -> None:
         """See Backend."""
         handle = self._handle(texture)
-        _check_tiles(tiles, texture.spec.size, smaller=True)
+        check_layer(texture.spec, layer)
+        check_tiles(tiles, texture.spec.size, smaller=True)
         if not tiles.any():
             return
         written = self._run(partial(self._writer.build_mips, handle, layer, tiles))
@@ -210,24 +212,16 @@ class GlBackend(Backend):
     ) -> None:
         """See Backend. Returns when the pixels are there. ValueError for an `out` that is not from `empty`."""
         handle = self._handle(texture)
-        channels, patch = texture.spec.channels, int(out.shape[-1])
-        if tuple(out.shape) != (len(table), channels, patch, patch) or not out.is_contiguous():
-            raise ValueError(
-                f"out is {tuple(out.shape)}; {len(table)} rows of {channels} channels need a contiguous "
-                f"({len(table)}, {channels}, patch, patch)"
-            )
+        check_sample(texture, table, out)
         rows = np.arange(len(table), dtype=np.int32) if rows is None else np.ascontiguousarray(rows, np.int32)
         if not len(rows):
             return
-        layers = table["layer"]
-        if int(layers.max()) >= texture.spec.layers:
-            raise ValueError(f"layer {int(layers.max())} is outside the texture array (0..{texture.spec.layers - 1})")
         found = self._results.find(out)
         if found is None:
             raise ValueError("out is not memory that this backend gave; get it from empty()")
         sample = self._sampler.sample
         self._run(partial(sample, handle, texture.frame_sizes, table, rows, normalisation, out, *found))
-        self.counters.tokens_sampled += int(np.count_nonzero(layers[rows] != PADDING_LAYER))
+        self.counters.tokens_sampled += int(np.count_nonzero(table["layer"][rows] != PADDING_LAYER))
 
     # ------------------------------------------------------------------ the rest
 
@@ -279,25 +273,3 @@ class GlBackend(Backend):
         if not isinstance(texture.handle, GlTexture):
             raise ClosedError("this texture was destroyed")
         return texture.handle
-
-
-def _check_frame(spec: TextureSpec, layer: int, frame: Frame) -> None:
-    """ValueError unless the frame fits the texture: kernels and the driver trust its shape."""
-    width, height = frame.size
-    if width > spec.size[0] or height > spec.size[1]:
-        raise ValueError(f"frame of {width} x {height}; this texture takes up to {spec.size[0]} x {spec.size[1]}")
-    if frame.channels != spec.channels or frame.pixels.dtype != spec.dtype:
-        raise ValueError(
-            f"frame of {frame.channels} channels of {frame.pixels.dtype}; "
-            f"this texture takes {spec.channels} of {spec.dtype}"
-        )
-    if not 0 <= layer < spec.layers:
-        raise ValueError(f"layer {layer} is outside the texture array (0..{spec.layers - 1})")
-
-
-def _check_tiles(tiles: TileMask, size: tuple[int, int], *, smaller: bool = False) -> None:
-    """ValueError unless the mask has the shape of a frame's tiles, or, with `smaller`, of some frame's that fits."""
-    columns, rows = tile_grid(size)
-    fits = tiles.ndim == 2 and tiles.shape[0] <= rows and tiles.shape[1] <= columns
-    if not fits or (not smaller and tiles.shape != (rows, columns)):
-        raise ValueError(f"tile mask of shape {tiles.shape}; a frame of {size[0]} x {size[1]} has {(rows, columns)}")
