@@ -34,12 +34,13 @@ if TYPE_CHECKING:
         StoreError,
         TexvlmError,
     )
+    from texvlm.fixation import GazeTrack
     from texvlm.frames import Frame, as_frame
     from texvlm.layouts import make_layout
     from texvlm.pyramid import TextureSpec
     from texvlm.residency import SubmitReport
     from texvlm.sources import open_source
-    from texvlm.store import open_tokens
+    from texvlm.store import TokenWriter, open_tokens
     from texvlm.tokens import TokenBatch
 
 __version__ = "0.1.0"
@@ -52,6 +53,7 @@ _HOME = {
     "DeviceCallError": "errors",
     "Engine": "engine",
     "Frame": "frames",
+    "GazeTrack": "fixation",
     "KernelBuildError": "errors",
     "SourceError": "errors",
     "StoreError": "errors",
@@ -59,6 +61,7 @@ _HOME = {
     "TexvlmError": "errors",
     "TextureSpec": "pyramid",
     "TokenBatch": "tokens",
+    "TokenWriter": "store",
     "as_frame": "frames",
     "make_layout": "layouts",
     "open_source": "sources",
@@ -74,6 +77,7 @@ __all__ = [
     "DeviceCallError",
     "Engine",
     "Frame",
+    "GazeTrack",
     "KernelBuildError",
     "SourceError",
     "StoreError",
@@ -81,6 +85,7 @@ __all__ = [
     "TextureSpec",
     "TexvlmError",
     "TokenBatch",
+    "TokenWriter",
     "__version__",
     "as_frame",
     "make_layout",

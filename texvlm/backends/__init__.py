@@ -1,6 +1,6 @@
 """Backends: texture arrays on one device each, behind the verbs of `base.Backend`.
 
-`open_backend` is the only place that knows them by name and that reads the environment. They are
+`open_backend` is the only place that knows them by name and that reads texvlm's environment variable. They are
 tried in the order cuda, gl (only on a hardware renderer), cpu; every refusal keeps its reason.
 Rejected: choosing by a guess from the platform's name (a container with a GPU and no driver files
 looks the same), and falling back silently (a user would measure the wrong device).
@@ -38,10 +38,11 @@ def open_backend(name: str = "auto") -> Choice:
         ValueError: no such backend.
         BackendUnavailable: it cannot be had; says what was tried and what to install.
     """
-    if name == "auto":
-        name = os.environ.get("TEXVLM_BACKEND", "auto")
+    said_by = ""
+    if name == "auto" and "TEXVLM_BACKEND" in os.environ:
+        name, said_by = os.environ["TEXVLM_BACKEND"], " (from TEXVLM_BACKEND)"
     if name != "auto" and name not in BACKENDS:
-        raise ValueError(f"backend {name!r}; accepted: 'auto', {', '.join(map(repr, BACKENDS))}")
+        raise ValueError(f"backend {name!r}{said_by}; accepted: 'auto', {', '.join(map(repr, BACKENDS))}")
     refusals: list[str] = []
     for candidate in BACKENDS if name == "auto" else (name,):
         try:

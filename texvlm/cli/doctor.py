@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import typer
 
 from texvlm.cli.console import print_json, print_line, print_table, spinner
 from texvlm.cli.options import JsonOption
 from texvlm.cli.outcome import BAD_INPUT
+
+if TYPE_CHECKING:
+    from texvlm.doctor import Finding
 
 
 def doctor(json: JsonOption = False) -> None:
@@ -17,14 +21,14 @@ def doctor(json: JsonOption = False) -> None:
     Ends with 0 when at least one backend works, else with 2.
     """
     with spinner("probing; the first run compiles kernels"):
-        from texvlm.doctor import Diagnosis, Finding, diagnose
+        from texvlm.doctor import diagnose
 
-        found: Diagnosis = diagnose()
+        found = diagnose()
     if json:
         print_json(asdict(found) | {"usable": found.usable})
     else:
         print_table("versions", [(name, version or "not installed") for name, version in found.versions.items()])
-        tests: dict[str, Finding] = {test.name: test for test in found.self_tests}
+        tests = {test.name: test for test in found.self_tests}
         rows = [(f.name, f.state, f.detail, _tested(tests.get(f.name))) for f in found.backends]
         print_table("backends, in the order in which auto tries them", rows, header=("", "", "", "self-test"))
         print_table("surroundings", [(f.name, f.state, f.detail) for f in found.findings])
@@ -43,5 +47,5 @@ def doctor(json: JsonOption = False) -> None:
         raise typer.Exit(BAD_INPUT)
 
 
-def _tested(test: object) -> str:
-    return "-" if test is None else f"{test.state}: {test.detail}"  # type: ignore[attr-defined]
+def _tested(test: Finding | None) -> str:
+    return "-" if test is None else f"{test.state}: {test.detail}"
