@@ -65,8 +65,11 @@ def repeat(call: Callable[[int], object], *, rounds: int, warmup: int = 3) -> Ti
     return Timing.of(seconds)
 
 
-def copy_bandwidth(count: int, rounds: int = 15) -> float:
-    """Bytes moved each second by a plain copy of `count` bytes (read and written both count)."""
+def copy_bandwidth(count: int, rounds: int = 30) -> float:
+    """Bytes moved each second by a plain copy of `count` bytes (read and written both count).
+
+    From the quick tenth of the copies: what the machine can do, whoever else is busy on it.
+    """
     source, target = torch.ones(count, dtype=torch.uint8), torch.empty(count, dtype=torch.uint8)
     timing = repeat(lambda _: target.copy_(source), rounds=rounds)
-    return 2 * count / (timing.median_ms / 1e3)
+    return 2 * count / (timing.p10_ms / 1e3)
