@@ -84,6 +84,25 @@ def test_calls_that_are_refused(rng):
         assert engine.counters.frames == 1
 
 
+def test_sources_are_whole_numbers(rng):
+    with Engine(backend="cpu", sources=2, tokens=10) as engine:
+        for call in (lambda: engine.submit(noise(rng), 0.5), lambda: engine.tokens(sources=[0.5])):
+            with pytest.raises(TypeError, match="'float' object cannot be interpreted as an integer"):
+                call()
+
+
+def test_tokens_that_could_not_be_handed_out_are_dirty_again(backend, rng):
+    frame = noise(rng)
+    with Engine(backend=backend, tokens=10) as engine:
+        engine.submit(frame)
+        batch = engine.tokens()
+        engine.submit(255 - frame)
+        with pytest.raises(RuntimeError, match="leaf"):  # torch's own refusal to overwrite it
+            engine.tokens(out=torch.empty_like(batch.pixels).requires_grad_())
+        assert engine.tokens().dirty.all()
+        assert not engine.tokens().dirty.any()
+
+
 def test_wrong_channel_count_of_mean(rng):
     with Engine(backend="cpu", tokens=10, mean=(0.5,), std=(0.5,)) as engine:
         engine.submit(noise(rng))

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from operator import index
 from types import TracebackType
 
 import numpy as np
@@ -167,7 +168,7 @@ class Engine:
         """
         with self._guard.call("submit"):
             picture = as_frame(frame, channels_first=channels_first, origin=origin, pts=pts)
-            if not 0 <= source < self._sources:
+            if not 0 <= index(source) < self._sources:
                 raise ValueError(f"source {source}; this engine has 0..{self._sources - 1}")
             report = self._store.put(picture, source, self._stages)
             self._pts[source] = np.nan if picture.pts is None else picture.pts
@@ -213,7 +214,7 @@ class Engine:
             elif copy:
                 pixels = _copied(pixels)
             listed = [view.source for view in views]
-            return TokenBatch(
+            batch = TokenBatch(
                 pixels,
                 kept.table.copy(),
                 torch.from_numpy(dirty.reshape(kept.table.shape)).to(pixels.device),
@@ -221,6 +222,10 @@ class Engine:
                 np.array(listed, np.int32),
                 self._pts[listed],
             )
+            self._kept[tuple(listed)] = kept
+            if len(self._kept) > KEPT_VIEW_SETS:
+                self._kept.popitem(last=False)
+            return batch
 
     def plan(
         self,
@@ -236,7 +241,7 @@ class Engine:
             return self._plan(views, [self._store.size_of(view.source) for view in views])
 
     def _refresh(self, views: list[View], out: torch.Tensor | None) -> tuple[KeptTokens, NDArray[np.bool_]]:
-        """Bring the kept tokens of these views up to date; also which rows changed, (views * tokens,).
+        """Tokens of these views, up to date, for the caller to keep; also which rows changed, (views * tokens,).
 
         Everything that a caller can get wrong, an `out` of another shape too, is refused before
         anything is sampled: what is kept stays as it was, and nothing changed is forgotten.
@@ -261,7 +266,7 @@ class Engine:
         if out is not None and (tuple(out.shape) != shape or out.dtype != self._dtype):
             raise ValueError(f"out is {tuple(out.shape)} {out.dtype}; this call gives {shape} {self._dtype}")
         rows = table.reshape(-1)
-        # taken out while it is written: if sampling fails, half-written tokens are not found again
+        # taken out until it is handed out: what was half-written, or changed and never seen, is not found again
         self._kept.pop(key, None)
         with self._stages.stage("sample", "sample", table.size):
             if kept is None:
@@ -281,9 +286,6 @@ class Engine:
         real = rows["layer"] != PADDING_LAYER
         self.counters.tokens_reused += int(np.count_nonzero(real & ~changed))
         kept.views, kept.sizes, kept.table, kept.seen = views, sizes, table, self._store.clock
-        self._kept[key] = kept
-        if len(self._kept) > KEPT_VIEW_SETS:
-            self._kept.popitem(last=False)
         return kept, changed & real
 
     def _plan(self, views: list[View], sizes: list[tuple[int, int]]) -> Table:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import index
 
 import numpy as np
 import torch
@@ -79,6 +80,7 @@ def parse_views(
         source_count: sources of the engine.
     Raises:
         ValueError: shapes that do not fit together, a value that is not finite, no such source.
+        TypeError: a source that is no whole number.
     """
     # Copies: a caller may write the next gaze or score map into the same array, and views are compared later.
     points = np.array(fixations, np.float64)
@@ -122,7 +124,7 @@ def _parse_sources(sources: int | Sequence[int] | None, views: int, source_count
         if views not in (1, source_count):
             raise ValueError(f"{views} fixations for {source_count} sources; say which with sources=")
         return list(range(source_count))
-    listed = [int(sources)] * views if isinstance(sources, int | np.integer) else [int(s) for s in sources]
+    listed = [int(sources)] * views if isinstance(sources, int | np.integer) else [index(s) for s in sources]
     if views not in (1, len(listed)) or not listed:
         raise ValueError(f"{views} fixations for {len(listed)} sources; give one fixation, or one a source")
     for source in listed:
