@@ -1,7 +1,7 @@
 """Where the time goes: stage times for reports, and NVTX ranges for Nsight Systems.
 
-Ranges live in the `texvlm` domain, in the categories `decode`, `upload`, `mip`, `sample`, `encode`
-and `gl`. Messages are fixed strings and numbers travel as payloads. Where nvtx is not installed
+Ranges live in the `texvlm` domain, in the categories `decode`, `upload`, `mip`, `sample`, `write` and
+`preview`. Messages are fixed strings and numbers travel as payloads. Where nvtx is not installed
 nothing is emitted.
 """
 
@@ -38,7 +38,7 @@ def profile_range(name: str, category: str, payload: int | None = None) -> Abstr
 
 
 class StageTimes:
-    """Wall time of named stages: of the last run of each since `restart`, and of all together.
+    """Wall time of named stages: since the last `restart`, and since the beginning.
 
     Attributes:
         last_ms: milliseconds of each stage since the last `restart`; 0 for one that did not run.
