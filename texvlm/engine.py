@@ -307,7 +307,7 @@ class Engine:
 
     @property
     def counters(self) -> Counters:
-        """Work done so far; live."""
+        """Work of the backend so far; live. Engines that were given one and the same backend share it."""
         return self._backend.counters
 
     @property
