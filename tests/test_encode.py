@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from encode_runs import FRAMES, SETTINGS, after_calls, shard_bytes, with_
+from sources.clips import write_clip
 from token_batches import assert_same
 
 from texvlm.encode import EncodeSettings, Progress, encode
@@ -164,11 +165,44 @@ def test_pictures_that_cannot_be_written_are_named_and_lose_no_tokens(tmp_path: 
         encode(SETTINGS, tmp_path / "a", preview=tmp_path / "nowhere" / "p.mp4")
     with pytest.raises(StoreError, match=r"cannot write picture .*nowhere/p\.png"):
         encode(SETTINGS, tmp_path / "b", still=tmp_path / "nowhere" / "p.png")
-    (tmp_path / "p.png").mkdir()
     with pytest.raises(StoreError, match=r"cannot write picture .*p\.png: Is a directory"):
-        encode(SETTINGS, tmp_path / "c", still=tmp_path / "p.png")
+        # In the way only once the job runs: what is there before is refused at once.
+        encode(
+            SETTINGS,
+            tmp_path / "c",
+            still=tmp_path / "p.png",
+            progress=lambda _: (tmp_path / "p.png").mkdir(exist_ok=True),
+        )
     with open_tokens(tmp_path / "c") as store:
         assert (len(store), store.meta.status) == (FRAMES, "complete")
+
+
+@pytest.mark.parametrize(
+    ("pictures", "error", "words"),
+    [
+        ({"preview": "clip.mp4"}, StoreError, "it would replace the input"),
+        ({"preview": "link.mp4"}, StoreError, "it would replace the input"),
+        ({"still": "gaze"}, StoreError, "it would replace the gaze file"),
+        ({"preview": "both", "still": "both"}, StoreError, "it would replace the preview"),
+        ({"preview": "p.webm"}, ValueError, r"accepted: a file name that ends in \.mp4"),
+        ({"still": "p.jpg"}, ValueError, r"accepted: a file name that ends in \.png"),
+        ({"preview": "."}, StoreError, "it is a folder"),
+    ],
+    ids=str,
+)
+def test_pictures_replace_no_file_of_the_job_and_have_their_own_endings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pictures: dict[str, str], error: type[Exception], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    clip = write_clip(tmp_path / "clip.mp4", frames=3)
+    Path("link.mp4").symlink_to(clip)
+    Path("gaze").write_text("time,u,v\n0,0.5,0.5\n")
+    before = {path: path.read_bytes() for path in (clip, Path("gaze"))}
+    settings = with_(input="clip.mp4", gaze="gaze", moving=False, frames=None)
+    with pytest.raises(error, match=words):
+        encode(settings, "out", **pictures)
+    assert before == {path: path.read_bytes() for path in before}
+    assert not Path("out").exists()
 
 
 def test_a_gaze_file_is_followed_and_its_coverage_reported(tmp_path: Path) -> None:

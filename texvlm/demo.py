@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from texvlm.backends.base import Counters
 from texvlm.encode import EncodeSettings, encode
+from texvlm.encode.album import check_pictures
 from texvlm.errors import SourceError, StoreError
 from texvlm.pictures import draw_sheet, write_png
 from texvlm.sources import Source
@@ -132,11 +133,13 @@ def check_demo(settings: EncodeSettings, out: Path) -> None:
     """Open the input and make the folder, so that what is wrong with them is told before anything slow.
 
     Raises:
-        SourceError, StoreError: the input or the folder cannot be used.
+        SourceError, StoreError: the input or the folder cannot be used, or the demo would write over
+            its own input.
         ValueError: a live input.
     """
     with _opened(settings):
         _claim(out)
+    check_pictures(settings, preview=out / "preview.mp4", still=out / "demo.png")
 
 
 def warm_up(settings: EncodeSettings) -> None:

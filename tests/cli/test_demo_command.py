@@ -110,3 +110,11 @@ def test_both_dense_baselines_agree():
 def test_a_frame_with_fewer_squares_than_tokens_is_padded(call, tmp_path):
     outcome = call("demo", "scene:64x64", "--frames", "3", "--out", str(tmp_path / "demo"), "--backend", "cpu")
     assert outcome.code == 0, outcome.err
+
+
+def test_a_demo_does_not_write_over_its_input(call):
+    Path("demo").mkdir()
+    clip = write_clip(Path("demo/preview.mp4"), frames=3)
+    before = clip.read_bytes()
+    assert "it would replace the input" in call("demo", "demo/preview.mp4").complaint
+    assert clip.read_bytes() == before

@@ -21,6 +21,30 @@ NOMINAL_RATE = 25.0
 """Frames per second of a preview whose source does not know its own."""
 
 
+def check_pictures(settings: EncodeSettings, *, preview: str | Path | None, still: str | Path | None) -> None:
+    """See that pictures can be put where they are wanted, before anything is opened or written.
+
+    Raises:
+        StoreError: a picture would replace the input, the gaze file or the other picture, is a
+            folder, or its folder does not exist.
+        ValueError: a file name of another kind of file.
+    """
+    taken = {"the input": settings.input, "the gaze file": settings.gaze, "the preview": preview}
+    for label, path, ending in (("preview", preview, ".mp4"), ("picture", still, ".png")):
+        if path is None:
+            continue
+        path = Path(path)
+        if path.is_dir():
+            raise StoreError(f"cannot write {label} {path}: it is a folder; name a file in it, as {label}{ending}")
+        if path.suffix.lower() not in ("", ending):
+            raise ValueError(f"{label} {path}: accepted: a file name that ends in {ending}")
+        if not path.parent.is_dir():
+            raise StoreError(f"cannot write {label} {path}: its folder does not exist; make it, or choose another place")
+        for what, other in taken.items():
+            if other is not None and what != f"the {label}" and _same_file(path, Path(other)):
+                raise StoreError(f"cannot write {label} {path}: it would replace {what}; choose another name")
+
+
 class Album:
     """Owns the pictures of one job. Leaving it makes the preview whole, however far the job came.
 
@@ -34,7 +58,7 @@ class Album:
         still: the PNG, or None.
 
     Raises:
-        StoreError: the preview cannot be written, or the picture's folder does not exist.
+        StoreError: the preview cannot be written.
     """
 
     def __init__(
@@ -42,8 +66,6 @@ class Album:
     ) -> None:
         self._settings = settings
         self._still = None if still is None else Path(still)
-        if self._still is not None and not self._still.parent.is_dir():
-            raise StoreError(f"cannot write picture {self._still}: its folder does not exist")
         self._sheet: Image | None = None
         self._writer = (
             None
@@ -104,3 +126,11 @@ class Album:
 def _is_still(index: int) -> bool:
     """0 and the powers of two."""
     return index & (index - 1) == 0
+
+
+def _same_file(path: Path, other: Path) -> bool:
+    """Whether two names mean one file, through links as well; names that no file can have do not."""
+    try:
+        return path.absolute() == other.absolute() or path.samefile(other)
+    except (OSError, ValueError):
+        return False

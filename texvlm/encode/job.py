@@ -12,7 +12,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from texvlm.encode.album import Album
+from texvlm.encode.album import Album, check_pictures
 from texvlm.encode.report import JOB_STAGES, EncodeReport, Ledger
 from texvlm.encode.settings import EncodeSettings, Gaze
 from texvlm.engine import Engine
@@ -77,6 +77,7 @@ def encode(
         ValueError, TypeError, BackendUnavailable: settings that cannot be served; nothing was written.
     """
     started = perf_counter()
+    check_pictures(settings, preview=preview, still=still)
     layout = settings.make_layout()
     gaze = settings.make_gaze()
     with contextlib.ExitStack() as stack:
