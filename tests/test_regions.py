@@ -86,3 +86,14 @@ def test_rect_arithmetic() -> None:
 def test_the_tile_grid_just_covers_the_frame(width: int, height: int) -> None:
     for tiles, texels in zip(tile_grid((width, height)), (width, height), strict=True):
         assert (tiles - 1) * TILE < texels <= tiles * TILE
+
+
+@given(masks)
+def test_the_gl_backends_own_cover_is_as_exact(mask: TileMask) -> None:
+    from texvlm.backends._gl_pack import find_rectangles
+
+    expected = {(r.x0, r.y0, r.x1 - r.x0, r.y1 - r.y0) for r in rectangles(mask)}
+    found = find_rectangles(mask, mask.size)
+    assert {tuple(map(int, piece)) for piece in found} == expected
+    if len(expected) > 1:
+        assert find_rectangles(mask, len(expected) - 1) is None

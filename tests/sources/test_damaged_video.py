@@ -11,6 +11,7 @@ from clips import packet_places, write_audio, write_clip
 
 from texvlm.errors import SourceError
 from texvlm.sources import open_source
+from texvlm.sources.decoded import FrameMaker
 from texvlm.sources.video import VideoDecoder
 
 
@@ -128,3 +129,16 @@ def test_no_decodable_frame_is_an_error(tmp_path):
     damage_packet(path, 0)
     with pytest.raises(SourceError, match="no frame can be decoded"):
         open_source(path)
+
+
+def test_a_picture_that_cannot_be_converted_is_a_source_error() -> None:
+    picture = av.VideoFrame(64, 48, "yuv420p")
+
+    class Refusing:
+        def reformat(self, *_: object, **__: object) -> None:
+            raise av.error.ValueError(22, "Invalid argument")
+
+    maker = FrameMaker(channels=3)
+    maker._scaler = Refusing()  # type: ignore[assignment]
+    with pytest.raises(SourceError, match="a 64 x 48 picture of yuv420p cannot be converted to rgb24: .*Invalid"):
+        maker.make(picture, pts=0.0)

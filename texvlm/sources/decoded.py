@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
+from texvlm.errors import SourceError
 from texvlm.frames import Frame, MotionVectors
 from texvlm.sources.orientation import UPRIGHT, Orientation, orientation_of_matrix
 
@@ -45,6 +47,8 @@ class FrameMaker:
             picture: any pixel format; colour range and matrix follow its tags.
             pts: presentation time, seconds.
             orientation: how to turn it; None reads the picture's display matrix.
+        Raises:
+            SourceError: the pixel format or size cannot be converted.
         """
         # One matrix serves a whole file; looking for it in each picture costs more than it tells.
         turn = orientation or self._orientation
@@ -54,13 +58,19 @@ class FrameMaker:
             turn = turn or found
         self._orientation = turn
         # All is stated: PyAV before 16 heeds the picture's own matrix and range only where source and target differ.
-        rgb = self._scaler.reformat(
-            picture,
-            format=self._format,
-            dst_colorspace=Colorspace.ITU601,
-            src_color_range=int(picture.color_range),
-            dst_color_range=ColorRange.JPEG,
-        )
+        try:
+            rgb = self._scaler.reformat(
+                picture,
+                format=self._format,
+                dst_colorspace=Colorspace.ITU601,
+                src_color_range=int(picture.color_range),
+                dst_color_range=ColorRange.JPEG,
+            )
+        except (FFmpegError, ValueError) as error:
+            raise SourceError(
+                f"a {picture.width} x {picture.height} picture of {picture.format.name} cannot be converted "
+                f"to {self._format}: {error}"
+            ) from error
         stored: NDArray[Any] = rgb.to_ndarray()
         pixels = turn.turn(stored.reshape(picture.height, picture.width, self._channels))
         if motion is not None:

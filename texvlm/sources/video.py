@@ -105,7 +105,7 @@ class VideoDecoder:
         that is still in flight behind it, without a word.
         """
         last = self._last_ticks
-        if last is None:
+        if last is None or "://" in self.container.name:  # a second connection is not worth a few pictures
             return
         try:
             with av.open(self.container.name) as again:
