@@ -136,7 +136,7 @@ def test_a_picture_that_cannot_be_converted_is_a_source_error() -> None:
 
     class Refusing:
         def reformat(self, *_: object, **__: object) -> None:
-            raise av.error.ValueError(22, "Invalid argument")
+            raise av.error.ArgumentError(22, "Invalid argument")
 
     maker = FrameMaker(channels=3)
     maker._scaler = Refusing()  # type: ignore[assignment]
