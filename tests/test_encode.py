@@ -96,6 +96,7 @@ def test_unchanged_frames_cost_no_tokens(tmp_path: Path) -> None:
         ({"moving": False, "gaze": "nowhere.csv"}, SourceError, "nowhere.csv"),
         ({"dtype": "uint8", "mean": (0.5,) * 3, "std": (0.5,) * 3}, ValueError, "uint8 tokens cannot be normalised"),
         ({"backend": "abacus"}, ValueError, "abacus"),
+        ({"layout_options": {"patch": 8}}, ValueError, "layout option 'patch' is a setting of its own"),
     ],
 )
 def test_settings_that_cannot_be_served_leave_nothing_behind(
@@ -116,6 +117,8 @@ def test_settings_that_cannot_be_served_leave_nothing_behind(
         {"dtype": "int8"},
         {"gaze": "a.csv"},
         {"wings": 2},
+        {"mean": (0.5,), "std": (0.5,) * 3},
+        {"std": (0.5,), "mean": (0.5,) * 3},
     ],
 )
 def test_settings_check_themselves(changes: dict[str, Any]) -> None:

@@ -103,6 +103,32 @@ def test_tokens_that_could_not_be_handed_out_are_dirty_again(backend, rng):
         assert not engine.tokens().dirty.any()
 
 
+def test_tokens_that_find_no_room(rng):
+    with Engine(backend="cpu", tokens=1, patch=1 << 20) as engine:
+        engine.submit(noise(rng))
+        with pytest.raises(MemoryError, match="no room for tokens of shape"):
+            engine.tokens()
+
+
+@pytest.mark.parametrize("layout", ["quadtree", "uniform", "rings", "crops", "sunflower", "logpolar"])
+def test_fixations_as_far_away_as_numbers_go(layout, backend, rng):
+    with Engine(backend=backend, layout=layout) as engine:
+        engine.submit(noise(rng, (64, 48)))
+        far = engine.tokens((1e308, -1e308))  # pytest fails on a warning of overflow
+        assert np.isfinite(far.table["x"]).all()
+        assert torch.isfinite(far.pixels).all()
+
+
+def test_looks_may_be_tensors(rng):
+    with Engine(backend="cpu", tokens=10) as engine:
+        engine.submit(noise(rng))
+        plain = engine.tokens((0.25, 0.5), weights=[1.0], score=np.eye(3)).pixels
+        tensors = torch.tensor([0.25, 0.5]), torch.ones(1), torch.eye(3)
+        assert torch.equal(engine.tokens(tensors[0], weights=tensors[1], score=tensors[2]).pixels, plain)
+        with pytest.raises(ValueError, match="a score map holds finite numbers"):
+            engine.tokens(score=np.full((2, 2), 1e300))  # beyond float32
+
+
 def test_wrong_channel_count_of_mean(rng):
     with Engine(backend="cpu", tokens=10, mean=(0.5,), std=(0.5,)) as engine:
         engine.submit(noise(rng))

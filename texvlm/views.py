@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from texvlm.layouts.base import Focus
+from texvlm.layouts.base import Focus, to_texels
 from texvlm.layouts.table import Table
 
 
@@ -30,7 +30,7 @@ class View:
 
     def focus(self, size: tuple[int, int]) -> Focus:
         """The same in level-0 texels of a frame of (width, height)."""
-        return Focus(self.fixations * np.asarray(size, np.float64), self.weights, self.score)
+        return Focus(to_texels(self.fixations, size), self.weights, self.score)
 
     def same_focus(self, other: View) -> bool:
         """Whether both look at the same places with the same importance."""
@@ -83,7 +83,7 @@ def parse_views(
         TypeError: a source that is no whole number.
     """
     # Copies: a caller may write the next gaze or score map into the same array, and views are compared later.
-    points = np.array(fixations, np.float64)
+    points = np.asarray(fixations, np.float64).copy()
     if points.ndim == 1:
         points = points[None]
     if points.ndim == 2:
@@ -97,10 +97,11 @@ def parse_views(
         raise ValueError(f"fixation ({u}, {v}) is not finite; give (u, v), where the frame spans 0..1")
     layers = _parse_sources(sources, len(points), source_count)
     points = np.broadcast_to(points, (len(layers), *points.shape[1:]))
-    shares = np.ones(points.shape[1]) if weights is None else np.array(weights, np.float64)
+    shares = np.ones(points.shape[1]) if weights is None else np.asarray(weights, np.float64).copy()
     if shares.ndim > 2 or shares.shape[-1:] != points.shape[1:2] or (shares.ndim == 2 and len(shares) != len(layers)):
         raise ValueError(f"weights of shape {shares.shape} for {len(layers)} views of {points.shape[1]} fixations")
-    maps = None if score is None else np.array(score, np.float32, order="C")
+    with np.errstate(over="ignore"):  # becomes infinite, which Focus refuses
+        maps = None if score is None else np.asarray(score, np.float32).copy()
     if maps is not None and (maps.ndim not in (2, 3) or (maps.ndim == 3 and len(maps) != len(layers))):
         raise ValueError(
             f"score of shape {maps.shape}: accepted are (rows, columns) and ({len(layers)}, rows, columns)"

@@ -74,6 +74,11 @@ def test_the_visual_field_reaches_the_layouts_that_have_one() -> None:
         ("logpolar", 268, {}, "nearest counts are 266 and 270"),
         ("crops", 1, {}, "1 tokens cannot hold a global grid and 1 crops; ask for 2"),
         ("crops", 20, {"crop_grid": 5}, "20 tokens cannot hold 1 crops of 5 x 5"),
+        ("crops", 20, {"fixations": 0}, "fixations is 0; at least 1 is needed"),
+        ("crops", 20, {"crop_grid": 0}, "crop_grid is 0; at least 1 is needed"),
+        ("rings", 172, {"fixations": 0}, "fixations is 0; at least 1 is needed"),
+        ("quadtree", None, {"max_side": "wide"}, "max_side is 'wide'; it is a finite number of texels"),
+        ("crops", None, {"crop_side": "wide"}, "crop_side is 'wide'; it is a finite number of texels"),
     ],
 )
 def test_mistakes_are_named(name: str, tokens: int | None, options: dict[str, int], message: str) -> None:

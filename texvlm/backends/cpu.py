@@ -156,7 +156,8 @@ class CpuBackend(Backend):
                 bias,
             )
         if not direct:
-            pixels[rows] = target.astype(np.float16)
+            with np.errstate(over="ignore"):  # infinite, as a shader would write it
+                pixels[rows] = target.astype(np.float16)
         self.counters.tokens_sampled += int(np.count_nonzero(table["layer"][rows] != PADDING_LAYER))
 
     def read_level(self, texture: Texture, layer: int, level: int) -> NDArray[np.generic]:
@@ -168,7 +169,12 @@ class CpuBackend(Backend):
     def empty(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
         """See Backend."""
         self._check_open()
-        return torch.empty(tuple(shape), dtype=dtype)
+        try:
+            return torch.empty(tuple(shape), dtype=dtype)
+        except RuntimeError as error:  # torch has no error of its own for this
+            raise MemoryError(
+                f"no room for tokens of shape {tuple(shape)}; ask for fewer, or a smaller patch"
+            ) from error
 
     def describe(self) -> dict[str, object]:
         """See Backend."""

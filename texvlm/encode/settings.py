@@ -13,7 +13,7 @@ from texvlm.engine import DEFAULT_THRESHOLD, Engine
 from texvlm.files import fingerprint
 from texvlm.fixation import FixationPath, GazeTrack, MovingFixation
 from texvlm.layouts import make_layout
-from texvlm.layouts.base import Focus, Layout
+from texvlm.layouts.base import Focus, Layout, to_texels
 from texvlm.sources import Source, open_source
 
 Point = tuple[FiniteFloat, FiniteFloat]
@@ -76,9 +76,19 @@ class EncodeSettings(BaseModel):
             raise ValueError("gaze and moving are two ways to look; give one of them")
         return self
 
+    @model_validator(mode="after")
+    def _statistics_for_each_channel(self) -> Self:
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if values is not None and len(values) != self.channels:
+                raise ValueError(f"{name} has {len(values)} values for {self.channels} channels; give one a channel")
+        return self
+
     def make_layout(self) -> Layout:
         """The layout; ValueError or TypeError when it cannot be had."""
         options: dict[str, Any] = dict(self.layout_options)
+        for name in ("tokens", "patch", "fov_deg", "e2_deg"):
+            if name in options:
+                raise ValueError(f"layout option {name!r} is a setting of its own; give {name} there")
         return make_layout(
             self.layout, tokens=self.tokens, patch=self.patch, fov_deg=self.fov_deg, e2_deg=self.e2_deg, **options
         )
@@ -133,4 +143,4 @@ class Gaze:
 
     def focus(self, pts: float | None, size: tuple[int, int]) -> Focus:
         """The same in texels of a frame of (width, height)."""
-        return Focus(self.at(pts) * size)
+        return Focus(to_texels(self.at(pts), size))

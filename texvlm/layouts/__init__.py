@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from texvlm.layouts.base import Focus, Layout
+from texvlm.layouts.base import Focus, Layout, check_count
 from texvlm.layouts.crops import GlobalAndCrops, split_budget
 from texvlm.layouts.logpolar import LogPolar, split_count
 from texvlm.layouts.quadtree import Quadtree
@@ -120,8 +120,10 @@ def _uniform(name: str, tokens: int | None, patch: int, field: Field, options: O
 def _crops(name: str, tokens: int | None, patch: int, field: Field, options: Options) -> Layout:
     if tokens is not None:
         crops = options.get("fixations", 1)
+        check_count("fixations", crops)
         whole, crop_grid = split_budget(tokens, crops)
         if "crop_grid" in options:
+            check_count("crop_grid", options["crop_grid"])
             whole = tokens - crops * options["crop_grid"] ** 2
             if whole < 1:
                 raise ValueError(
@@ -133,7 +135,9 @@ def _crops(name: str, tokens: int | None, patch: int, field: Field, options: Opt
 
 
 def _rings(name: str, tokens: int | None, patch: int, field: Field, options: Options) -> Layout:
-    per_fixation = None if tokens is None else tokens // options.get("fixations", 1)
+    fixations = options.get("fixations", 1)
+    check_count("fixations", fixations)
+    per_fixation = None if tokens is None else tokens // fixations
     preset = RING_PRESETS.get(f"rings-{per_fixation}")
     if preset is not None and not {"strides", "grids"} & options.keys():
         options = {"strides": preset[0], "grids": preset[1], **options}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -47,6 +48,16 @@ class Focus:
                 raise ValueError("a score map holds finite numbers, 0 or above")
 
 
+FARTHEST = 2.0**20
+"""Frames away, beyond which a fixation is brought nearer: every layout is long flat there, and products stay finite."""
+
+
+def to_texels(fixations: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
+    """Fixations (u, v), finite, the frame spanning 0..1, as (x, y) in level-0 texels of a (width, height) frame."""
+    texels: NDArray[np.float64] = np.clip(fixations, -FARTHEST, FARTHEST) * np.asarray(size, np.float64)
+    return texels
+
+
 class Layout(Protocol):
     """Turns a frame size and a focus into a table with a fixed number of rows.
 
@@ -79,6 +90,11 @@ def check_count(name: str, value: int, *, unit: str = "") -> None:
         raise TypeError(f"{name} is {value!r}; it is a whole number{unit}, 1 or more") from None
     if number < 1:
         raise ValueError(f"{name} is {number}; at least 1 is needed")
+
+
+def is_finite(value: object) -> bool:
+    """Whether a value is a number, and neither infinite nor NaN."""
+    return isinstance(value, int | float | np.number) and math.isfinite(value)
 
 
 def refuse_score(focus: Focus, layout: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from texvlm.layouts.base import Focus, check_count, refuse_score, require_fixations
+from texvlm.layouts.base import Focus, check_count, is_finite, refuse_score, require_fixations
 from texvlm.layouts.table import Table, make_table, pad_table
 from texvlm.layouts.uniform import grid_rows, side_for_count
 from texvlm.pyramid import check_frame_size
@@ -49,8 +49,8 @@ class GlobalAndCrops:
         check_count("crop_grid", self.crop_grid)
         check_count("patch", self.patch, unit=" of pixels")
         check_count("fixations", self.fixations)
-        if self.crop_side is not None and not (math.isfinite(self.crop_side) and self.crop_side > 0):
-            raise ValueError(f"crop_side is {self.crop_side}; it is a finite number of texels above 0")
+        if self.crop_side is not None and not (is_finite(self.crop_side) and self.crop_side > 0):
+            raise ValueError(f"crop_side is {self.crop_side!r}; it is a finite number of texels above 0")
 
     @property
     def tokens(self) -> int:

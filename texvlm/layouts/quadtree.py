@@ -23,7 +23,7 @@ from typing import Literal
 
 import numpy as np
 
-from texvlm.layouts.base import Focus, check_count
+from texvlm.layouts.base import Focus, check_count, is_finite
 from texvlm.layouts.table import Table, make_table, pad_table
 from texvlm.pyramid import check_frame_size
 from texvlm.visual_field import VisualField, check_e2, check_fov
@@ -75,8 +75,8 @@ class Quadtree:
         if self.small_frames not in ("refuse", "pad"):
             raise ValueError(f"small_frames is {self.small_frames!r}; accepted: 'refuse', 'pad'")
         for name, side in (("min_side", self.min_side), ("max_side", self.max_side)):
-            if side is not None and not (math.isfinite(side) and side >= 1):
-                raise ValueError(f"{name} is {side}; it is a finite number of texels, 1 or more")
+            if side is not None and not (is_finite(side) and side >= 1):
+                raise ValueError(f"{name} is {side!r}; it is a finite number of texels, 1 or more")
         if self._max_level < 0:
             raise ValueError(
                 f"no side patch * 2**k with patch {self.patch} lies between min_side {self.least_side:g} "
