@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from texvlm import Frame, as_frame
 
@@ -21,3 +22,31 @@ def test_a_frame_is_taken_as_it_is_but_for_a_missing_time() -> None:
 def test_a_frame_says_itself_how_it_lies(option) -> None:
     with pytest.raises(ValueError, match=r"a Frame is .* from the top-left; channels_first and origin are for arrays"):
         as_frame(Frame(np.zeros((4, 6, 3), np.uint8)), **option)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        torch.full((4, 6, 3), 0.5, dtype=torch.bfloat16),
+        torch.full((4, 6, 3), 0.5).expand(4, 6, 3).requires_grad_(),
+        torch.complex(torch.zeros(4, 6, 3), torch.full((4, 6, 3), -0.5)).conj().imag,  # a view that negates
+        np.full((4, 6, 3), 0.5, ">f4"),
+        np.full((4, 6, 3), 0.5, np.longdouble),
+    ],
+    ids=["bfloat16", "gradients", "negated", "other byte order", "long double"],
+)
+def test_floats_of_any_kind_become_float32(given) -> None:
+    pixels = as_frame(given).pixels
+    assert pixels.dtype == np.float32
+    assert pixels.dtype.isnative
+    assert (pixels == 0.5).all()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [torch.zeros(4, 6).to_sparse(), torch.zeros(4, 6, device="meta"), torch.zeros(4, 6, dtype=torch.int32)],
+    ids=["sparse", "meta", "int32"],
+)
+def test_tensors_that_hold_no_pixels_are_refused(given) -> None:
+    with pytest.raises(TypeError, match=r"frame of .*int32: accepted are|frame of .*: accepted are dense tensors"):
+        as_frame(given)

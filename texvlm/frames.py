@@ -56,7 +56,7 @@ class Frame:
         if 0 in pixels.shape:
             raise ValueError(f"frame of shape {pixels.shape} has no pixels")
         if pixels.dtype not in (np.uint8, np.float32):
-            raise TypeError(f"frame of {pixels.dtype}: accepted are uint8 and float32")
+            raise TypeError(f"frame of {pixels.dtype}: accepted are uint8 (0..255) and float32 (0..1); convert it")
         if not pixels.flags.c_contiguous:
             raise ValueError("frame pixels must be C-contiguous; use texvlm.as_frame to convert")
 
@@ -82,7 +82,7 @@ def as_frame(
 
     Args:
         data: a Frame (returned as it is, but for a missing time), or an array of shape (h, w), (h, w, c),
-            or (c, h, w) with `channels_first`; uint8, float16, float32 or float64. Floats are values in 0..1.
+            or (c, h, w) with `channels_first`; uint8, or any float. Floats are values in 0..1.
         channels_first: the first axis counts channels, as torch images have it.
         origin: where row 0 lies; "bottom-left" for pictures read from OpenGL.
         pts: presentation time, seconds, where `data` does not carry one.
@@ -97,7 +97,7 @@ def as_frame(
             )
         return replace(data, pts=pts) if data.pts is None and pts is not None else data
     pixels = _host_array(data)
-    if pixels.dtype in (np.float16, np.float64):
+    if pixels.dtype.kind == "f" and pixels.dtype != np.float32:  # another width, or another byte order
         pixels = pixels.astype(np.float32)
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
@@ -122,7 +122,15 @@ def _host_array(data: object) -> NDArray[Any]:
 
         # a tensor that requires gradients cannot be exported, but its values can be looked at
         tensor = data.detach() if isinstance(data, torch.Tensor) else from_dlpack(data)
-        return np.asarray(tensor.cpu().numpy())
+        if tensor.dtype == torch.bfloat16:  # unknown to NumPy
+            tensor = tensor.float()
+        try:
+            return np.asarray(tensor.numpy(force=True))
+        except (TypeError, RuntimeError) as error:
+            raise TypeError(
+                f"frame of {tensor.dtype}, {tensor.layout}, on {tensor.device}: accepted are dense tensors of uint8 "
+                "or floats that hold values"
+            ) from error
     if hasattr(data, "__array__") or hasattr(data, "__array_interface__"):
         return np.asarray(data)
     raise TypeError(
