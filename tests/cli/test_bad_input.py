@@ -82,6 +82,12 @@ def test_a_clip_with_sound_only(call, tmp_path):
         ("--mean 0.5,0.5,0.5 --std 1,1,1", "uint8 tokens cannot be normalised"),
         ("--backend vulkan", "accepted: 'auto', 'cuda', 'gl', 'cpu'"),
         ("--backend cuda", "no CUDA backend"),
+        ("--layout-options max_side=wide", "max_side is 'wide'; it is a finite number of texels"),
+        ("--layout-options tokens=5", "layout option 'tokens' is a setting of its own"),
+        ("--layout crops --tokens 100 --layout-options fixations=0", "fixations is 0"),
+        ("--fixation=", "fixation is ''; accepted: u,v"),
+        ("--fixation 0.1,0.1 --moving", "--moving and --fixation are two ways to look"),
+        ("--patch 1000000 --tokens 1", "no room for tokens of shape (1, 3, 1000000, 1000000)"),
         ("--gaze gone.csv", "gone.csv: No such file"),
         ("--preview no/such/p.mp4", "cannot write preview no/such/p.mp4"),
     ],
@@ -111,7 +117,7 @@ def test_gaze_files_that_are_not_accepted(call, rows, words):
 
 def test_an_output_folder_that_is_a_file(call):
     Path("t").write_text("mine")
-    assert "cannot write to folder t: File exists" in call(*SCENE, "--out", "t").complaint
+    assert "cannot write to folder t: it is a file" in call(*SCENE, "--out", "t").complaint
     assert Path("t").read_text() == "mine"
 
 

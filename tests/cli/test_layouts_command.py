@@ -60,6 +60,7 @@ def test_layouts_that_cannot_serve_are_left_out_with_the_reason(call):
         (("rings-268", "--tokens", "3"), "268 tokens, not 3"),
         (("quadtree", "--size", "big"), "accepted: WIDTHxHEIGHT"),
         (("quadtree", "--size", "0x5"), "each side is 1..16384"),
+        (("all", "--size", "0x5"), "each side is 1..16384"),
         (("quadtree", "--fixation", "inf,0"), "finite"),
         (("all", "--out", "x.png"), "one picture for 11 layouts"),
     ],

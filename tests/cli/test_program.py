@@ -140,6 +140,15 @@ def test_python_m_texvlm_and_a_reader_that_leaves():
     pipe.stderr.close()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's")
+def test_a_full_disk_behind_stdout_is_one_line():
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "texvlm", "config", "show"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=ENVIRONMENT, check=False)
+    assert done.returncode == 2
+    assert done.stderr.decode() == "texvlm: cannot write to stdout: No space left on device\n"
+
+
 def test_the_entry_point_exits_with_the_code(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["texvlm", "--nonsense"])
     with pytest.raises(SystemExit) as stop:

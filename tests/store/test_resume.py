@@ -211,7 +211,7 @@ def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match=r"cannot write to folder .*file/out: Not a directory"):
         TokenWriter(tmp_path / "file" / "out")
-    with pytest.raises(StoreError, match=r"cannot write to folder .*file: File exists"):
+    with pytest.raises(StoreError, match=r"cannot write to folder .*file: it is a file"):
         TokenWriter(tmp_path / "file")
 
 

@@ -143,7 +143,12 @@ def encode(
         if lines[0] == lines[1]:
             raise ValueError("--gaze and --fixation are two ways to look; give one of them")
         gaze, fixation = (gaze, None) if lines[0] else (None, fixation)
-    points = parse_fixations(fixation or "0.5,0.5")
+    if moving and fixation is not None:
+        lines = given_on_line(context, "moving"), given_on_line(context, "fixation")
+        if lines[0] == lines[1]:
+            raise ValueError("--moving and --fixation are two ways to look; give one of them")
+        moving, fixation = (True, None) if lines[0] else (False, fixation)
+    points = parse_fixations("0.5,0.5" if fixation is None else fixation)
     wanted = {
         "input": source,
         "layout": layout,

@@ -54,12 +54,15 @@ def layouts(
 
     from texvlm.layout_sheet import draw_layout, layout_facts
     from texvlm.layouts import LAYOUTS, Focus, make_layout
+    from texvlm.layouts.base import to_texels
     from texvlm.pictures import write_png
+    from texvlm.pyramid import check_frame_size
 
     names = list(LAYOUTS) if name == "all" else [name]
     frame = parse_size(size)
+    check_frame_size(frame)
     points = parse_fixations(fixation)
-    focus = Focus(np.array(points) * frame)
+    focus = Focus(to_texels(np.array(points), frame))
     if out is not None and out.suffix.lower() == ".png" and len(names) > 1:
         raise ValueError(f"--out {out} is one picture for {len(names)} layouts; name a layout, or give a folder")
     drawn: list[dict[str, Any]] = []

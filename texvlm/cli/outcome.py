@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -18,6 +19,9 @@ import typer
 from texvlm.errors import TexvlmError
 
 OK, BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 0, 2, 130, 141
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""What the disk behind stdout says; an error with a file of ours names the file."""
 
 _USAGE_ERRORS = typer.BadParameter.__bases__  # UsageError, which typer does not name in public
 
@@ -40,10 +44,13 @@ def exit_code_of(action: Callable[[], object], *, show_traceback: Callable[[], b
         say("stopped")
         return INTERRUPTED
     except BrokenPipeError:
-        # Python flushes stdout once more as it ends, and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         return BROKEN_PIPE
     except Exception as error:
+        if isinstance(error, OSError) and error.filename is None and error.errno in _FULL:
+            say(f"cannot write to stdout: {error.strerror}")
+            _drop_stdout()
+            return BAD_INPUT
         reason = reason_of(error)
         if reason is None or show_traceback():
             raise
@@ -65,6 +72,11 @@ def reason_of(error: Exception) -> str | None:
     if isinstance(error, TexvlmError | ValueError | TypeError):
         return _one_line(error)
     return None
+
+
+def _drop_stdout() -> None:
+    """Python flushes stdout once more as it ends, and would complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(message: str) -> None:

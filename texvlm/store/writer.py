@@ -182,6 +182,8 @@ class TokenWriter:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             return FolderLock(self.folder)
+        except FileExistsError as error:
+            raise StoreError(f"cannot write to folder {self.folder}: it is a file; choose another") from error
         except OSError as error:
             raise StoreError(f"cannot write to folder {self.folder}: {error.strerror}; choose another") from error
 
