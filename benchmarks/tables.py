@@ -1,9 +1,10 @@
-"""Write the tables of benchmarks/README.md and the chart of fixation times from benchmarks/results/*.json.
+"""Write the tables of both READMEs and the chart of fixation times from benchmarks/results/*.json.
 
     python benchmarks/tables.py [--check]
 
-What lies between `<!-- NAME -->` and `<!-- end -->` in the README is replaced; nothing in it is
-typed by hand. `--check` writes nothing and fails where the README does not match the results.
+What lies between `<!-- NAME -->` and `<!-- end -->` in benchmarks/README.md and in the project's README
+is replaced; nothing in it is typed by hand. `--check` writes nothing and fails where one of them does
+not match the results.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from headline import headline  # beside this script
+
 from texvlm.bench import BenchReport, tables
 from texvlm.bench.report import OURS
 
 HERE = Path(__file__).parent
+READMES = (HERE / "README.md", HERE.parent / "README.md")
 RESULTS = HERE / "results"
 SECTION = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -86,12 +90,13 @@ def rows_of(records: list[dict[str, Any]]) -> str:
 
 
 def sections() -> dict[str, str]:
-    """The README's sections by name."""
+    """The sections of both READMEs by name."""
     synthetic, memory, footage = (load(part) for part in ("synthetic", "memory", "footage"))
     parity = json.loads((RESULTS / "parity.json").read_text(encoding="utf-8"))
     found = {table.title: table.markdown() for report in (synthetic, memory, footage) for table in tables(report)}
     found["ratios"] = f"{where(synthetic, 'synthetic')}\n\n{ratio_rows(synthetic)}"
     found["stages"] = stage_rows(synthetic)
+    found["numbers"] = headline(synthetic, memory, footage)
     found["memory"] = f"{where(memory, 'memory')}\n\n{found['memory']}"
     found["footage"] = f"{where(footage, 'footage')}\n\n{found['footage']}"
     packages = parity["machine"]["packages"]
@@ -103,7 +108,7 @@ def sections() -> dict[str, str]:
 
 
 def filled(readme: str) -> str:
-    """The README with its sections written anew."""
+    """A README with its sections written anew."""
     found = sections()
     return SECTION.sub(lambda match: f"{match[1]}{found[match[2]]}\n{match[3]}", readme)
 
@@ -133,12 +138,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
-    readme = HERE / "README.md"
-    old = readme.read_text(encoding="utf-8")
-    new = filled(old)
+    for readme in READMES:
+        old = readme.read_text(encoding="utf-8")
+        new = filled(old)
+        if arguments.check and new != old:
+            sys.exit(f"{readme} does not match the results; run benchmarks/tables.py")
+        if not arguments.check:
+            readme.write_text(new, encoding="utf-8")
     if arguments.check:
-        sys.exit(0 if new == old else "benchmarks/README.md does not match the results; run benchmarks/tables.py")
-    readme.write_text(new, encoding="utf-8")
+        return
     draw_fixations(load("synthetic"), RESULTS / "fixation.png")
 
 
