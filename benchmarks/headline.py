@@ -66,8 +66,8 @@ def _facts(synthetic: BenchReport, memory: BenchReport, footage: BenchReport) ->
         f"- A new fixation on a resident frame costs the same from 720p to 8K: {spans}.",
         f"- Memory over {run.frames:,} frames: {run.growth_mib:+.2f} MiB.",
         "- An unchanged frame uploads 0 bytes and samples 0 tokens.",
-        f"- On {len(still)} real clips ({frames:,} frames), no token was ever further than {worst:.2f}/255 from a fresh",
-        f"  upload (threshold 8), and a centred gaze re-sampled {sampled:.0f} of 268 tokens a frame (median clip).",
+        f"- On {len(still)} real clips ({frames:,} frames), no token was ever further than {worst:.2f}/255 from a",
+        f"  fresh upload (threshold 8); a centred gaze re-sampled {sampled:.0f} of 268 tokens a frame (median clip).",
         f"- Painted back from tokens alone, the frame is {near:.1f} dB closer to the original within 5 degrees of the",
         f"  fixation than from as many uniform tokens, and {away:.1f} dB further from it elsewhere (median clip).",
     ]
