@@ -14,6 +14,7 @@ sampling clamps to them, level by level. Storage is larger (padded to a multiple
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import index
 from typing import Literal
 
 from texvlm.regions import TILE
@@ -95,8 +96,11 @@ class TextureSpec:
 
 
 def check_frame_size(size: tuple[int, int]) -> None:
-    """ValueError unless both sides of a (width, height) frame are 1..MAX_SIDE texels."""
-    width, height = size
+    """TypeError unless a size is two whole numbers, ValueError unless each is 1..MAX_SIDE texels."""
+    try:
+        width, height = map(index, size)
+    except (TypeError, ValueError):
+        raise TypeError(f"frame size {size!r}; accepted: (width, height), whole numbers of texels") from None
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
         raise ValueError(f"frame size {width} x {height}: each side is 1..{MAX_SIDE} texels")
 

@@ -20,7 +20,8 @@ class TokenBatch:
         pixels: (views, tokens, channels, patch, patch); uint8, float16 or float32.
         table: TOKEN_RECORD, shape (views, tokens); see texvlm.layouts.table.
         dirty: bool tensor, (views, tokens): the token differs, or may differ, from the one handed
-            out for this view before: its texels or its place changed.
+            out for this view before: its texels or its place changed. Never set for a padding row,
+            also where a token has become one.
         sizes: (width, height) of each view's frame, int32, (views, 2).
         sources: source of each view, int32, (views,).
         pts: presentation time of each view's frame, seconds, float64, (views,); NaN when unknown.

@@ -140,5 +140,5 @@ def test_a_picture_that_cannot_be_converted_is_a_source_error() -> None:
 
     maker = FrameMaker(channels=3)
     maker._scaler = Refusing()  # type: ignore[assignment]
-    with pytest.raises(SourceError, match="a 64 x 48 picture of yuv420p cannot be converted to rgb24: .*Invalid"):
+    with pytest.raises(SourceError, match=r"a 64 x 48 picture of yuv420p cannot be converted to rgb24: .*Invalid"):
         maker.make(picture, pts=0.0)

@@ -39,7 +39,7 @@ def check_pictures(settings: EncodeSettings, *, preview: str | Path | None, stil
         if path.suffix.lower() not in ("", ending):
             raise ValueError(f"{label} {path}: accepted: a file name that ends in {ending}")
         if not path.parent.is_dir():
-            raise StoreError(f"cannot write {label} {path}: its folder does not exist; make it, or choose another place")
+            raise StoreError(f"cannot write {label} {path}: its folder does not exist; make it, or choose another")
         for what, other in taken.items():
             if other is not None and what != f"the {label}" and _same_file(path, Path(other)):
                 raise StoreError(f"cannot write {label} {path}: it would replace {what}; choose another name")
