@@ -5,9 +5,10 @@ the kernel ends only when its last thread got a core, and a time slice of the sc
 than the whole kernel. So each kernel keeps account of what it costs per element both ways, takes
 the cheaper, and tries the other one now and then. Results do not depend on it.
 
-Two more measures, for the same reason. Waiting threads sleep (OMP_WAIT_POLICY=passive, unless the
-user set it; read by the OpenMP runtime when Numba loads it): threads that spin for the next kernel
-starve the decoder, which made a 1080p clip six times slower here. And only one parallel region runs
+Two more measures, for the same reason. Waiting threads sleep (OMP_WAIT_POLICY, unless the user set it;
+read by the OpenMP runtime when Numba loads it): threads that spin for milliseconds starve the decoder,
+which made a 1080p clip six times slower here. GNU's runtime may spin for some tens of microseconds
+first (GOMP_SPINCOUNT): the next kernel of the same frame then finds its threads awake. And only one parallel region runs
 at a time in a process: Numba's portable threading layer (`workqueue`, the only one that is always
 there) aborts when two Python threads enter parallel regions together.
 """
@@ -19,6 +20,7 @@ import threading
 from time import perf_counter_ns
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import numba
 
