@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from texvlm.bench.machine import probe_machine, source_commit
+from texvlm.drawing.reconstruct import psnr
 from texvlm.engine import Engine
 from texvlm.layouts import UniformGrid
-from texvlm.reconstruct import psnr
 
 HALF = [0.5, 0.5, 0.5]
 CLIP_MEAN, CLIP_STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]

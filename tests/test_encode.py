@@ -16,10 +16,10 @@ from encode_runs import FRAMES, SETTINGS, after_calls, shard_bytes, with_
 from sources.clips import write_clip
 from token_batches import assert_same
 
+from texvlm.drawing.pictures import sheet_size, write_png
 from texvlm.encode import EncodeSettings, Progress, encode
 from texvlm.engine import Engine
 from texvlm.errors import SourceError, StoreError
-from texvlm.pictures import sheet_size, write_png
 from texvlm.sources import open_source
 from texvlm.store import open_tokens
 from texvlm.store.shards import ShardBuffer

@@ -17,10 +17,10 @@ import pytest
 from encode_runs import FRAMES, SETTINGS, after_calls, shard_bytes, with_
 from token_batches import assert_same
 
+from texvlm.drawing.pictures import write_png
 from texvlm.encode import EncodeSettings, Progress, encode
 from texvlm.errors import SourceError, StoreError
 from texvlm.frames import Frame
-from texvlm.pictures import write_png
 from texvlm.sources import Source
 from texvlm.store import open_tokens
 

@@ -15,6 +15,7 @@ from compare import anywhere, assert_tokens
 
 from texvlm import BusyError, ClosedError, Engine
 from texvlm.backends import open_backend
+from texvlm.backends._tiles import tile_kernel
 from texvlm.layouts import UniformGrid
 from texvlm.pyramid import TextureSpec
 
@@ -243,3 +244,14 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 assert engine.submit(np.zeros((48, 64, 3), np.uint8)).tiles.all()
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_a_read_only_frame_needs_no_kernel_of_its_own(rng):
+    frame = noise(rng)
+    frozen = np.frombuffer((255 - frame).tobytes(), np.uint8).reshape(frame.shape)
+    with Engine(backend="cpu", tokens=10) as engine:
+        engine.submit(frame)
+        kernel = tile_kernel(3, True)
+        compiled = len(kernel.signatures)
+        assert engine.submit(frozen).tiles.all()
+        assert len(kernel.signatures) == compiled

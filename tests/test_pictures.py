@@ -13,8 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from texvlm.layouts.table import TOKEN_RECORD, Table, make_table, pad_table
-from texvlm.pictures import (
+from texvlm.drawing.pictures import (
     GAP,
     LOD_COLOURS,
     PAPER_GRAY,
@@ -32,7 +31,8 @@ from texvlm.pictures import (
     sheet_size,
     write_png,
 )
-from texvlm.reconstruct import BACKGROUND, psnr, reconstruct
+from texvlm.drawing.reconstruct import BACKGROUND, psnr, reconstruct
+from texvlm.layouts.table import TOKEN_RECORD, Table, make_table, pad_table
 from texvlm.tokens import TokenBatch
 
 Field = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]

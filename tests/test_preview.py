@@ -10,8 +10,8 @@ import av
 import numpy as np
 import pytest
 
+from texvlm.drawing.preview import PreviewWriter
 from texvlm.errors import ClosedError, StoreError
-from texvlm.preview import PreviewWriter
 
 
 def picture(value: int, size: tuple[int, int] = (64, 48)) -> np.ndarray:

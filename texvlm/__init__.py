@@ -10,7 +10,7 @@ fixations are (u, v), the frame spanning 0..1; inside, everything is level-0 tex
 
 Layers of the package; a module imports from those to its right only:
 
-    cli -> bench -> encode -> store, pictures -> engine -> sources, fixation, tokens -> backends
+    cli -> bench -> encode -> drawing -> store -> engine -> sources, fixation, tokens -> backends
         -> layouts, frames -> pyramid, visual_field -> regions -> errors
 
 Importing this package loads nothing heavy; names are resolved when first used.

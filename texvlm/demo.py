@@ -21,10 +21,10 @@ import torch.nn.functional as F  # noqa: N812 (the name everybody knows it by)
 from numpy.typing import NDArray
 
 from texvlm.backends.base import Counters
+from texvlm.drawing.pictures import draw_sheet, write_png
 from texvlm.encode import EncodeSettings, encode
 from texvlm.encode.album import check_pictures
 from texvlm.errors import SourceError, StoreError
-from texvlm.pictures import draw_sheet, write_png
 from texvlm.sources import Source
 from texvlm.store.meta import META_NAME
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from texvlm.settings import read_config
+from texvlm.cli.settings import read_config
 
 
 def settings(call, *arguments):

@@ -117,7 +117,7 @@ def test_a_truncated_clip_gives_what_it_holds_and_is_said_to_be_short(call, tmp_
 
 
 def test_a_frame_size_that_changes_is_said(call):
-    from texvlm.pictures import write_png
+    from texvlm.drawing.pictures import write_png
 
     Path("folder").mkdir()
     for index, side in enumerate((96, 96, 160)):

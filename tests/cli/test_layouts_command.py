@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from texvlm.drawing.layout_sheet import cover_counts, draw_layout, layout_facts
+from texvlm.drawing.pictures import LOD_COLOURS
 from texvlm.frames import Frame
-from texvlm.layout_sheet import cover_counts, draw_layout, layout_facts
 from texvlm.layouts import LAYOUTS, Focus, make_layout, make_table, pad_table
-from texvlm.pictures import LOD_COLOURS
 from texvlm.sources import open_source
 
 SIZE = (320, 240)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texvlm.backends._threads import ThreadAccount
-from texvlm.backends._tiles import tile_kernel
+from texvlm.backends._tiles import frame_rows, tile_kernel
 from texvlm.regions import TILE, TileMask, tile_grid
 
 _detecting, _copying = ThreadAccount(), ThreadAccount()
@@ -63,9 +63,8 @@ def _run(
     copy: bool,
 ) -> None:
     """The tile kernel on level 0 alone."""
-    height, _, channels = pixels.shape
-    tile_kernel(channels, pixels.dtype == np.uint8)(
-        pixels.reshape(height, -1),
+    tile_kernel(pixels.shape[2], pixels.dtype == np.uint8)(
+        frame_rows(pixels),
         stored.reshape(stored.shape[0], -1),
         limit,
         tiles,

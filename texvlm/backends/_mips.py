@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from texvlm._compiled import compiled
 from texvlm.backends._detect import texel_limit
 from texvlm.backends._threads import ThreadAccount
-from texvlm.backends._tiles import tile_kernel
+from texvlm.backends._tiles import frame_rows, tile_kernel
 from texvlm.pyramid import COLUMN_LEVELS
 from texvlm.regions import TILE, TileMask, tile_grid
 
@@ -48,7 +48,9 @@ def build_levels(
     level0 = stored.reshape(stored.shape[0], -1)
     limit = texel_limit(0, texels.dtype)
     with _building.region(int(np.count_nonzero(tiles)) * TILE * TILE * channels):
-        tile_kernel(channels, integer)(level0, level0, limit, tiles, texels, offsets, pitches, False, False, True)
+        tile_kernel(channels, integer)(
+            frame_rows(stored), level0, limit, tiles, texels, offsets, pitches, False, False, True
+        )
     return int(_tail_kernel(channels, integer)(texels, offsets, pitches, tiles))
 
 
@@ -76,7 +78,7 @@ def update_levels(
     columns, rows = tile_grid((width, height))
     tiles = np.empty((rows, columns), np.bool_)
     integer = texels.dtype == np.uint8
-    frame, level0 = pixels.reshape(height, -1), stored.reshape(stored.shape[0], -1)
+    frame, level0 = frame_rows(pixels), stored.reshape(stored.shape[0], -1)
     limit = texel_limit(threshold, texels.dtype)
     with _updating.region(pixels.size) as call:
         tile_kernel(channels, integer)(frame, level0, limit, tiles, texels, offsets, pitches, True, True, True)

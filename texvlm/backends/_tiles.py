@@ -16,9 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numba import njit, prange
+from numpy.typing import NDArray
 
 from texvlm._compiled import compiled
 from texvlm.regions import TILE
@@ -58,6 +60,16 @@ def _write_floats(sums, lines, count, shift, texels, start, pitch):  # type: ign
         total, out = sums[y], texels[start + y * pitch :]
         for i in range(count):
             out[i] = np.float32(total[i] / (1 << shift))
+
+
+def frame_rows(pixels: NDArray[Any]) -> NDArray[Any]:
+    """A frame as the kernel takes it: (height, width * channels), never written.
+
+    Always marked read-only, because Numba compiles a kernel anew for arrays that are.
+    """
+    rows = pixels.reshape(pixels.shape[0], -1).view()
+    rows.flags.writeable = False
+    return rows
 
 
 @lru_cache

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from texvlm.backends.base import Backend
 from texvlm.bench.report import Clip, Timing
+from texvlm.drawing.reconstruct import reconstruct
 from texvlm.engine import DEFAULT_THRESHOLD, Engine
 from texvlm.errors import SourceError
 from texvlm.fixation import FixationPath, FixedFixation, MovingFixation
 from texvlm.frames import Frame
 from texvlm.layouts import UniformGrid
-from texvlm.reconstruct import reconstruct
 from texvlm.sources import open_source
 from texvlm.visual_field import VisualField
 

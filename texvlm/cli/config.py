@@ -10,7 +10,7 @@ import typer
 
 from texvlm.cli.config_file import commands_of, config_of, options_of, typed
 from texvlm.cli.console import print_json, print_line, print_table
-from texvlm.settings import Field
+from texvlm.cli.settings import Field
 
 app = typer.Typer(help="Settings: what holds, and where it comes from.", no_args_is_help=True)
 

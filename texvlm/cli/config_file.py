@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from texvlm.settings import Config, Field, read_config
+from texvlm.cli.settings import Config, Field, read_config
 
 NOT_FIELDS = frozenset({"help", "config", "json", "version", "verbose", "traceback"})
 """Flags of one call; they are no settings."""

@@ -52,10 +52,10 @@ def layouts(
     """Draw layouts and count what they cover: tokens, levels, texels seen once, never or twice."""
     import numpy as np
 
-    from texvlm.layout_sheet import draw_layout, layout_facts
+    from texvlm.drawing.layout_sheet import draw_layout, layout_facts
+    from texvlm.drawing.pictures import write_png
     from texvlm.layouts import LAYOUTS, Focus, make_layout
     from texvlm.layouts.base import to_texels
-    from texvlm.pictures import write_png
     from texvlm.pyramid import check_frame_size
 
     names = list(LAYOUTS) if name == "all" else [name]

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from texvlm.drawing.pictures import Image, draw_sheet, sheet_size, write_png
+from texvlm.drawing.preview import PreviewWriter
 from texvlm.encode.settings import EncodeSettings
 from texvlm.errors import StoreError
 from texvlm.frames import Frame
-from texvlm.pictures import Image, draw_sheet, sheet_size, write_png
-from texvlm.preview import PreviewWriter
 from texvlm.residency import SubmitReport
 from texvlm.sources import Source
 from texvlm.tokens import TokenBatch

@@ -11,10 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from texvlm.glyphs import draw_text, text_size
-from texvlm.layouts.base import Focus, Layout
-from texvlm.layouts.table import PADDING_LAYER, Table, lod_of_side
-from texvlm.pictures import (
+from texvlm.drawing.pictures import (
     FAINT_INK,
     INK,
     LOD_COLOURS,
@@ -25,6 +22,9 @@ from texvlm.pictures import (
     draw_tokens,
     lod_image,
 )
+from texvlm.glyphs import draw_text, text_size
+from texvlm.layouts.base import Focus, Layout
+from texvlm.layouts.table import PADDING_LAYER, Table, lod_of_side
 
 MARGIN = 0.25
 """Most that a picture shows beyond each edge of the frame, as a share of the frame's shorter side."""

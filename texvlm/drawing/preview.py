@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from texvlm.drawing.pictures import PAPER_GRAY, Image, as_picture
 from texvlm.errors import ClosedError, StoreError
 from texvlm.files import TEMPORARY, sync_folder
-from texvlm.pictures import PAPER_GRAY, Image, as_picture
 
 CLOCK = 90_000
 """Ticks a second: the clock of MPEG, on which all usual frame rates are whole numbers of ticks."""

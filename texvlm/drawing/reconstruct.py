@@ -46,7 +46,7 @@ def reconstruct(
     Raises:
         ValueError: `mean` or `std` do not fit the channels.
     """
-    from texvlm._drawing import add_tokens, finish_canvas  # here: importing texvlm must not load Numba
+    from texvlm.drawing._kernels import add_tokens, finish_canvas  # here: importing texvlm must not load Numba
 
     frame_width, frame_height = (int(side) for side in batch.sizes[view])
     width, height = size or (frame_width, frame_height)

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from texvlm.drawing.reconstruct import reconstruct
 from texvlm.files import write_whole
 from texvlm.glyphs import draw_text, text_size
 from texvlm.layouts.table import PADDING_LAYER, Table, lod_of_side
-from texvlm.reconstruct import reconstruct
 from texvlm.regions import TILE, TileMask
 from texvlm.tokens import TokenBatch
 
@@ -55,7 +55,7 @@ def as_picture(pixels: NDArray[Any], *, size: tuple[int, int] | None = None) -> 
         pixels: (height, width, 1, 3 or 4), uint8, or float32 in 0..1. Alpha is left out.
         size: (width, height); the frame's own by default.
     """
-    from texvlm._drawing import resize_area  # here and below: importing texvlm must not load Numba
+    from texvlm.drawing._kernels import resize_area  # here and below: importing texvlm must not load Numba
 
     width, height = size or (pixels.shape[1], pixels.shape[0])
     picture = np.empty((height, width, 3), np.uint8)
@@ -92,7 +92,7 @@ def draw_tokens(
         fixations: (x, y) in texels, (k, 2).
         dim: share of brightness that the picture keeps.
     """
-    from texvlm._drawing import outline_squares
+    from texvlm.drawing._kernels import outline_squares
 
     table = _coarse_first(table)
     image = _dimmed(picture, dim)
@@ -135,7 +135,7 @@ def draw_tiles(picture: Image, mask: TileMask, *, frame_size: tuple[int, int]) -
         mask: bool (rows, columns) of 16-texel tiles of the frame.
         frame_size: (width, height) of the frame, texels.
     """
-    from texvlm._drawing import tint_tiles
+    from texvlm.drawing._kernels import tint_tiles
 
     image = np.empty_like(picture)
     scale_y, scale_x = frame_size[1] / picture.shape[0] / TILE, frame_size[0] / picture.shape[1] / TILE
@@ -145,7 +145,7 @@ def draw_tiles(picture: Image, mask: TileMask, *, frame_size: tuple[int, int]) -
 
 def lod_image(table: Table, size: tuple[int, int], *, frame_size: tuple[int, int], patch: int) -> Image:
     """Each pixel in the colour of the finest token that covers it; dark gray where none does."""
-    from texvlm._drawing import fill_squares
+    from texvlm.drawing._kernels import fill_squares
 
     width, height = size
     table = _coarse_first(table)
