@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(PARTS), help=f"parts to measure: {', '.join(PARTS)}")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--backend", default="cpu,gl")
-    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=80)
     arguments = parser.parse_args()
     parts = [part for part in arguments.only.split(",") if part != "footage" or arguments.data is not None]
     start = time.perf_counter()

@@ -1,8 +1,9 @@
 """Timing that is fair on a noisy machine: contestants take turns on the same frames.
 
-They take turns in bursts of a few frames, in an order that rotates, so that noise and clock changes
-hit all alike, while each works as it would alone: with its own data in the caches, and no thread of
-another one still spinning. Every frame is written just before the call, as a decoder leaves it.
+They take turns in runs of a second or two of video, in an order that rotates, so that noise and clock
+changes hit all alike, while each works as it would on a video of its own: with its own data in the
+caches, and no thread of another one still spinning. Every frame is written just before the call, as a
+decoder leaves it.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ from texvlm.bench.report import Timing
 
 Call = Callable[[NDArray[np.uint8]], object]
 
-BURST = 5
-"""Timed frames in a row; one untimed frame goes before."""
+RUN = 40
+"""Timed frames in a row."""
+
+UNTIMED = 10
+"""Frames before them that are not timed: caches, clocks and thread counts settle."""
 
 SETTLE_S = 0.02
-"""Pause between bursts, seconds: until then the worker threads of the one before spin."""
+"""Pause between runs, seconds: until then the worker threads of the one before spin."""
 
 
 def race(contestants: Mapping[str, Call], frames: Iterator[NDArray[np.uint8]], *, rounds: int) -> dict[str, Timing]:
@@ -35,10 +39,11 @@ def race(contestants: Mapping[str, Call], frames: Iterator[NDArray[np.uint8]], *
     """
     order = list(contestants)
     seconds: dict[str, list[float]] = {name: [] for name in order}
-    burst = min(BURST, rounds)
+    timed = min(RUN, rounds)
+    untimed = min(UNTIMED, timed)
     buffer: NDArray[np.uint8] | None = None
-    for turn in range(1 + -(-rounds // burst)):  # nothing is timed in the first turn
-        pictures = [next(frames).copy() for _ in range(1 + burst)]
+    for turn in range(1 + -(-rounds // timed)):  # nothing is timed in the first turn
+        pictures = [next(frames).copy() for _ in range(untimed + timed)]
         buffer = np.empty_like(pictures[0]) if buffer is None else buffer
         for name in order:
             time.sleep(SETTLE_S)
@@ -47,7 +52,7 @@ def race(contestants: Mapping[str, Call], frames: Iterator[NDArray[np.uint8]], *
                 start = time.perf_counter()
                 contestants[name](buffer)
                 spent = time.perf_counter() - start
-                if turn and index:
+                if turn and index >= untimed:
                     seconds[name].append(spent)
         order.append(order.pop(0))
     return {name: Timing.of(spent) for name, spent in seconds.items()}
