@@ -41,14 +41,23 @@ def probe_machine() -> Machine:
 
 
 def source_commit() -> str:
-    """`git describe` of the tree this package runs from, or its version where that is no checkout."""
+    """Commit of the tree this package runs from, or its version where that is no checkout.
+
+    Ends in "-dirty" where a tracked file was changed; result files do not count, because a run writes them.
+    """
     root = Path(texvlm.__file__).resolve().parents[1]
     if (root / ".git").exists():
-        command = ["git", "-C", str(root), "describe", "--always", "--tags", "--dirty"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            return done.stdout.strip()
+        commit = _git(root, "describe", "--always", "--tags")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results")
+        if commit is not None:
+            return commit + ("-dirty" if changed else "")
     return f"texvlm {_version('texvlm') or 'unknown version'}"
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    """What git prints, or None where it cannot say."""
+    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def load_average() -> float:
