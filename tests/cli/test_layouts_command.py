@@ -114,3 +114,10 @@ def test_the_picture_shows_levels_frame_and_bars():
     inside = draw_layout("uniform", make_layout("uniform"), focus, size=SIZE)
     assert inside.shape[1] == 960  # 320 x 240 in a box of 1280 x 720
     assert image.shape[1] == 880  # with a margin of a quarter of the height on every side
+
+
+def test_a_picture_of_another_kind_is_refused(call, tmp_path):
+    outcome = call("layouts", "rings", "--out", str(tmp_path / "one.jpg"))
+    assert outcome.code == 2
+    assert "pictures are written as .png" in outcome.err
+    assert not list(tmp_path.iterdir())

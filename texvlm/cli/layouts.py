@@ -23,6 +23,9 @@ from texvlm.cli.options import (
     parse_size,
 )
 
+OTHER_PICTURES = {".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+"""Endings of pictures that are not written; a folder of such a name would be a surprise."""
+
 
 def layouts(
     name: Annotated[str, typer.Argument(help="A layout, or all.")] = "all",
@@ -65,6 +68,8 @@ def layouts(
     focus = Focus(to_texels(np.array(points), frame))
     if out is not None and out.suffix.lower() == ".png" and len(names) > 1:
         raise ValueError(f"--out {out} is one picture for {len(names)} layouts; name a layout, or give a folder")
+    if out is not None and out.suffix.lower() in OTHER_PICTURES:
+        raise ValueError(f"--out {out}: pictures are written as .png; give such a name, or a folder")
     drawn: list[dict[str, Any]] = []
     for each in names:
         try:
