@@ -3,7 +3,7 @@
 One thread takes one token. Positions are separable, so a token needs only `patch` columns and
 `patch` rows of texel indices and weights at each of at most two levels. Where every weight is zero
 (whole LOD, sampled at texel centres: every token of an aligned quadtree) texels are copied, which
-makes those tokens exact and about ten times cheaper.
+makes those tokens exact, and cheaper.
 """
 
 from __future__ import annotations

@@ -4,8 +4,7 @@ Why not a binding library. moderngl has no per-level image binding of texture ar
 format, no texture views, no immutable array storage with chosen levels and no persistent mapping.
 PyOpenGL has all of it, but its platform (PYOPENGL_PLATFORM) and its error checking are settled once
 for the whole process at the first import, so they belong to the application, and its calls say
-nothing about the GIL. This table is all that is needed, and a call takes half as long (0.5 against
-1.0 microseconds).
+nothing about the GIL. This table is all that is needed, and a call costs less.
 
 Calls that may take long, or wait for the compiler, release the GIL; short ones keep it, because
 giving it up for a sub-microsecond call can cost a thread switch in an application that computes in

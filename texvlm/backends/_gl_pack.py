@@ -186,7 +186,7 @@ def _copy(words, strips, packed, texel_bytes):  # type: ignore[no-untyped-def]
 
 @compiled(parallel=True)
 def _widen_bytes(words, strips, packed):  # type: ignore[no-untyped-def]
-    """RGB to RGBA: three words become four, which is four times faster than texel by texel."""
+    """RGB to RGBA: three words become four, so that no byte is touched alone."""
     opaque = np.uint32(0xFF000000)
     for index in prange(len(strips)):
         first = strips[index, 0] * 3 // 4

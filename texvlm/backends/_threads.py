@@ -6,8 +6,8 @@ than the whole kernel. So each kernel keeps account of what it costs per element
 the cheaper, and tries the other one now and then. Results do not depend on it.
 
 Two more measures, for the same reason. Waiting threads sleep (OMP_WAIT_POLICY, unless the user set it;
-read by the OpenMP runtime when Numba loads it): threads that spin for milliseconds starve the decoder,
-which made a 1080p clip six times slower here. GNU's runtime may spin for some tens of microseconds
+read by the OpenMP runtime when Numba loads it): threads that spin for milliseconds starve a decoder
+that works beside them. GNU's runtime may spin for some tens of microseconds
 first (GOMP_SPINCOUNT): the next kernel of the same frame then finds its threads awake. And only one
 parallel region runs at a time in a process: Numba's portable threading layer (`workqueue`, the only
 one that is always there) aborts when two Python threads enter parallel regions together.

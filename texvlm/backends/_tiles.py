@@ -3,13 +3,13 @@
 A tile owns its mips up to level 4, so everything that a new frame asks of a row of tiles can be done
 while that row is in the nearest cache, and rows need nothing of each other: they are the unit of
 parallel work. Numba, cached on disk, without the GIL. A kernel is made for each channel count,
-because only a tile row of fixed length (16 * channels elements) compiles to straight vector code: 27
-times faster here than the same loop with a variable length.
+because only a tile row of fixed length (16 * channels elements) compiles to straight vector
+code; the same loop with a variable length does not.
 
 Averages are exact area means, rounded half up once. A tile's four levels come from its own 16 x 16
 texels, through integer sums that stay exact from level to level and are rounded only where a texel
 is written. Runs of dirty tiles are done together: the same loops over a longer row compile to vector
-code that is five times faster on a full frame. float32 texels take the same path with float64 sums.
+code that a single tile is too short for. float32 texels take the same path with float64 sums.
 """
 
 from __future__ import annotations

@@ -199,7 +199,7 @@ class SceneSource(Source):
         return [self._sprite(mover, mover.picture) for mover in shot.movers]
 
     def _sprite(self, mover: Mover, sketch: Sketch) -> _Sprite:
-        # Repeated for every channel: broadcasting over an axis of three is several times slower.
+        # Repeated for every channel: broadcasting over an axis of three is slower.
         cover = np.repeat(np.rint(sketch.alpha * 256).astype(np.uint16)[..., None], self._channels, -1)
         straight = sketch.rgb / np.maximum(sketch.alpha, 1e-6)[..., None]
         return _Sprite(mover, self._pixels(straight) * cover, np.uint16(256) - cover)
