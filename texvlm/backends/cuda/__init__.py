@@ -1,0 +1,18 @@
+"""The `cuda` backend: frames in layered, mip-mapped CUDA arrays, tokens by the texture units.
+
+    api        what the backend asks of a device: one small table of calls
+    driver     those calls on a real GPU; the only module that imports cuda-bindings
+    compiler   NVRTC with a disk cache: cuda/*.cu -> machine code
+    kernels    compiled kernels, and how their arguments are packed
+    arrays     texture arrays: storage, texture and surface objects, tile versions
+    ingest     frames in: compare, write, mips, tail
+    staging    host frames on their way to the device
+    sampler    tokens out
+    planner    token tables made on the device from fixations that live there
+    interop    arrays that OpenGL owns: the mapping state machine
+    graphs     a captured frame: ingest, tail and sample as one launch
+    backend    the verbs of `texvlm.backends.base.Backend`
+
+Everything here runs without cuda-bindings but `driver` and `compiler`: the tests drive it with the same
+kernel sources, compiled for the host.
+"""
