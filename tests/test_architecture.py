@@ -21,6 +21,7 @@ RANKS = [
     {"pyramid", "resources", "glyphs", "files"},
     {"visual_field"},
     {"layouts", "frames"},
+    {"yuv"},
     {"profiling", "guard"},
     {"backends"},
     {"tokens", "sources", "fixation", "views"},
@@ -41,6 +42,7 @@ LIGHT = {
     "visual_field",
     "layouts",
     "frames",
+    "yuv",
     "glyphs",
 }  # NumPy, and Numba for one kernel
 HEAVY = {"torch", "av", "cv2", "safetensors", "pydantic", "typer", "rich"}
