@@ -11,9 +11,7 @@ Matrix and range are never guessed here: only who decoded the picture knows them
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
@@ -142,7 +140,7 @@ class YuvFrame:
     def __post_init__(self) -> None:
         _check_kind(self.matrix, self.range, self.bits)
         y, uv = _plane("y", self.y), _plane("uv", self.uv)
-        if type(y) is not type(uv) or _device_of(y) != _device_of(uv):
+        if _is_tensor(y) != _is_tensor(uv) or _device_of(y) != _device_of(uv):
             raise TypeError(f"y is {_place_of(y)} and uv {_place_of(uv)}; both must be in one place")
         accepted = "uint8" if self.bits == 8 else "uint16"
         for name, plane in (("y", y), ("uv", uv)):
@@ -176,14 +174,15 @@ class YuvFrame:
 
     def to_frame(self) -> Frame:
         """The picture as an RGB uint8 Frame in host memory; planes on a device are copied and waited for."""
-        y, uv = _host_rows(self.y), _host_rows(self.uv)
+        from texvlm._yuv_kernel import convert  # only here: Numba is loaded when a picture is converted
+
         c = self.coefficients
         width, height = self.size
+        drop = 6 if self.bits == 10 else 0  # P010 keeps its 10 bits in the upper ones of 16
+        base = c.half - c.gain * c.offset
+        numbers = np.array([c.gain, c.rv, c.gu, c.gv, c.bu, c.mid, c.shift, base, drop], np.int32)
         pixels = np.empty((height, width, 3), np.uint8)
-        # 10 bits lie in the upper ones of 16
-        drop = 16 - self.bits if self.bits == 10 else 0
-        numbers = np.array([c.gain, c.half - c.gain * c.offset, c.rv, c.gu, c.gv, c.bu, c.mid, c.shift, drop], np.int32)
-        _to_rgb()(y, uv, numbers, pixels)
+        convert(_host_rows(self.y), _host_rows(self.uv), numbers, pixels.reshape(height, -1))
         return Frame(pixels, pts=self.pts, kind=self.kind, motion=self.motion)
 
 
@@ -297,31 +296,3 @@ def _host_rows(plane: Any) -> NDArray[Any]:
     rows = np.ascontiguousarray(array).reshape(array.shape[0], -1).view()
     rows.flags.writeable = False
     return rows
-
-
-@lru_cache(maxsize=1)
-def _to_rgb() -> Callable[..., None]:
-    """The conversion kernel; compiled, and Numba loaded, when the first picture needs it.
-
-    Its arguments: `y` (height, width); `uv` (ceil(height / 2), 2 * ceil(width / 2)); `numbers`, see
-    to_frame; `pixels` (height, width, 3), written. One thread: it is bound by memory.
-    """
-    from texvlm._compiled import compiled
-
-    @compiled()
-    def convert(y, uv, numbers, pixels):  # type: ignore[no-untyped-def]
-        gain, base, rv, gu, gv, bu = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5]
-        mid, shift, drop = numbers[6], numbers[7], numbers[8]
-        low, high = np.int32(0), np.int32(255)
-        height, width = y.shape
-        for row in range(height):
-            luma_row, chroma_row, out = y[row], uv[row // 2], pixels[row]
-            for x in range(width):
-                u = np.int32(np.int32(chroma_row[x // 2 * 2]) >> drop) - mid
-                v = np.int32(np.int32(chroma_row[x // 2 * 2 + 1]) >> drop) - mid
-                luma = gain * np.int32(np.int32(luma_row[x]) >> drop) + base
-                out[x, 0] = np.uint8(min(max((luma + rv * v) >> shift, low), high))
-                out[x, 1] = np.uint8(min(max((luma + gu * u + gv * v) >> shift, low), high))
-                out[x, 2] = np.uint8(min(max((luma + bu * u) >> shift, low), high))
-
-    return convert  # type: ignore[no-any-return]
