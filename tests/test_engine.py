@@ -205,6 +205,9 @@ def test_out_and_copy(engine, rng):
     out = torch.empty_like(batch.pixels)
     assert engine.tokens(out=out).pixels is out
     assert torch.equal(out, batch.pixels)
+    rows = torch.empty(1, 64, 3 * 16 * 16)  # patch-major: the same memory, seen as one row a token
+    assert torch.equal(engine.tokens(out=rows).pixels, batch.pixels)
+    assert torch.equal(rows, batch.flat())
     resident = engine.tokens(copy=False).pixels
     assert resident.data_ptr() == engine.tokens(copy=False).pixels.data_ptr()
     batch.pixels.zero_()  # a copy is the caller's own
@@ -385,3 +388,15 @@ def test_sampling_that_fails_leaves_no_half_written_tokens(rng, monkeypatch):
         batch = engine.tokens((0.9, 0.9))
         assert batch.dirty.all()
         assert_tokens(batch.pixels[0], expected(batch, {0: frame}, engine.spec.levels), 1e-5)
+
+
+def test_reports_count_what_the_backend_counts(engine, rng):
+    frame = noise(rng)
+    for change in (np.s_[:, :], np.s_[3:5, 40:90], np.s_[-1:, -1:], np.s_[0:0, 0:0]):
+        frame = frame.copy()
+        frame[change] = 255 - frame[change]
+        before = engine.counters.as_dict()
+        report = engine.submit(frame)
+        after = engine.counters.as_dict()
+        for name in ("tiles_dirty", "bytes_uploaded", "texels_rebuilt"):
+            assert getattr(report, name) == after[name] - before[name]

@@ -50,7 +50,7 @@ def batch_of(
     pixels = (pixels * 255).round().to(dtype) if dtype == torch.uint8 else pixels.to(dtype)
     return TokenBatch(
         pixels=pixels[None],
-        table=table[None],
+        rows=table[None],
         dirty=torch.ones(1, len(table), dtype=torch.bool),
         sizes=np.array([size], np.int32),
         sources=np.zeros(1, np.int32),

@@ -38,7 +38,7 @@ def make_batch(
     table["region"] = rng.integers(0, 9, tokens)
     return TokenBatch(
         pixels=pixels,
-        table=table,
+        rows=table,
         dirty=torch.from_numpy(changed[None].copy()),
         sizes=np.array([size], np.int32),
         sources=np.zeros(1, np.int32),

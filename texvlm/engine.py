@@ -5,8 +5,8 @@
     fixations, weights, score -> plan -> sample       tokens(): once a gaze, only the tokens that changed
 
 The engine plans and remembers; a backend moves texels. What it remembers: for each source the size
-of its frame and, for each tile, when it was last updated; for each set of views the tokens it handed
-out last. Nothing depends on time or on chance: the same calls give the same bits.
+of its frame and, for each tile, when it was last updated (`residency`); for each set of views the
+tokens it handed out last (`token_cache`). Nothing depends on time or on chance: the same calls give the same bits.
 
 Threads: an engine may be used from any thread, one call at a time; a call that finds another one
 under way raises BusyError at once (engines on different threads are independent). An engine does not
@@ -15,7 +15,6 @@ survive a fork: the child's calls raise ClosedError.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from operator import index
 from types import TracebackType
@@ -26,22 +25,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from texvlm.backends import open_backend
 from texvlm.backends.base import TOKEN_DTYPES, Backend, Counters, Normalisation
-from texvlm.backends.footprint import row_changes, stale_rows
 from texvlm.frames import Origin, as_frame
 from texvlm.guard import CallGuard
 from texvlm.layouts import Layout, make_layout
-from texvlm.layouts.table import PADDING_LAYER, Table, pad_table
+from texvlm.layouts.table import Table
 from texvlm.profiling import StageTimes
 from texvlm.pyramid import ElementType, TextureSpec
 from texvlm.residency import SUBMIT_STAGES, FrameStore, SubmitReport, Wish
+from texvlm.token_cache import TokenCache
 from texvlm.tokens import TokenBatch
-from texvlm.views import KeptTokens, View, parse_views
+from texvlm.views import DeviceViews, View, parse_device_views, parse_views
 
 DEFAULT_THRESHOLD = 8 / 255
 """Of full scale. Below it lie the noise of most sensors and what a codec changes in a still scene."""
-
-KEPT_VIEW_SETS = 16
-"""Sets of sources whose last tokens are kept, the least recently used given up first."""
 
 
 class Engine:
@@ -115,7 +111,6 @@ class Engine:
         self._statistics = None if mean is None or std is None else Normalisation(tuple(mean), tuple(std))
         self._stages = StageTimes(*SUBMIT_STAGES, "plan", "sample")
         self._pts = np.full(sources, np.nan)
-        self._kept: OrderedDict[tuple[int, ...], KeptTokens] = OrderedDict()
         self._guard = CallGuard()
         self._owns_backend = isinstance(backend, str)
         self._refusals: tuple[str, ...] = ()
@@ -134,6 +129,7 @@ class Engine:
             backend, self._refusals = choice.backend, choice.refusals
         self._backend = backend
         self._store = FrameStore(backend, sources, wish, threshold)
+        self._cache = TokenCache(backend, self._store, self._layout, dtype, self._stages)
         if isinstance(size, TextureSpec):
             try:
                 self._store.allocate(size)
@@ -178,7 +174,7 @@ class Engine:
 
     def tokens(
         self,
-        fixations: ArrayLike = (0.5, 0.5),
+        fixations: ArrayLike | torch.Tensor = (0.5, 0.5),
         *,
         sources: int | Sequence[int] | None = None,
         weights: ArrayLike | None = None,
@@ -193,39 +189,42 @@ class Engine:
 
         Args:
             fixations: (u, v), the frame spanning 0..1: shape (2,), (views, 2), or (views, k, 2) for
-                k fixations a view. They may lie outside the frame.
+                k fixations a view. They may lie outside the frame. A tensor on the backend's device
+                is never brought to the host: the tokens are planned there, too.
             sources: source of each view; see texvlm.views.parse_views for the defaults.
             weights: importance of each fixation, (k,) or (views, k).
             score: importance map over the frame instead of fixations, (rows, columns) or with views.
             copy: False returns the engine's own memory without a copy: it is overwritten by the
                 next call for the same sources.
-            out: where to put the pixels, shape and dtype of the result; any device.
+            out: where to put the pixels, dtype and shape of the result, or patch-major
+                (views, tokens, channels * patch * patch); any device.
         Raises:
             ValueError: a view cannot be served: no frame yet, a fixation that is not finite, ...
         """
         with self._guard.call("tokens"):
-            views = parse_views(fixations, sources=sources, weights=weights, score=score, source_count=self._sources)
-            kept, dirty = self._refresh(views, out)
-            pixels = kept.pixels.view(*kept.table.shape, *kept.pixels.shape[1:])
-            if out is not None:
-                pixels = out.copy_(pixels)
-            elif self._device is not None and self._device != pixels.device:
-                pixels = pixels.to(self._device)
-            elif copy:
-                pixels = _copied(pixels)
-            listed = [view.source for view in views]
-            batch = TokenBatch(
+            views = self._views(fixations, sources, weights, score)
+            texture = self._store.texture_of(views.sources[0] if isinstance(views, DeviceViews) else views[0].source)
+            fresh = self._cache.refresh(views, self._normalisation(texture.spec), out)
+            listed = views.sources if isinstance(views, DeviceViews) else [view.source for view in views]
+            pixels = fresh.pixels
+            try:
+                if out is not None:
+                    pixels = (out if out.shape == pixels.shape else out.view(pixels.shape)).copy_(pixels)
+                elif self._device is not None and self._device != pixels.device:
+                    pixels = pixels.to(self._device)
+                elif copy:
+                    pixels = _copied(pixels)
+            except BaseException:
+                self._cache.forget(listed)
+                raise
+            return TokenBatch(
                 pixels,
-                kept.table.copy(),
-                torch.from_numpy(dirty.reshape(kept.table.shape)).to(pixels.device),
-                np.array(kept.sizes, np.int32),
+                fresh.table.clone() if isinstance(fresh.table, torch.Tensor) else fresh.table.copy(),
+                fresh.dirty.to(pixels.device),
+                np.array(fresh.sizes, np.int32),
                 np.array(listed, np.int32),
                 self._pts[listed],
             )
-            self._kept[tuple(listed)] = kept
-            if len(self._kept) > KEPT_VIEW_SETS:
-                self._kept.popitem(last=False)
-            return batch
 
     def plan(
         self,
@@ -238,65 +237,21 @@ class Engine:
         """The token table that `tokens` would sample, (views, tokens); no pixels are touched."""
         with self._guard.call("plan"):
             views = parse_views(fixations, sources=sources, weights=weights, score=score, source_count=self._sources)
-            return self._plan(views, [self._store.size_of(view.source) for view in views])
+            return self._cache.plan(views, [self._store.size_of(view.source) for view in views])
 
-    def _refresh(self, views: list[View], out: torch.Tensor | None) -> tuple[KeptTokens, NDArray[np.bool_]]:
-        """Tokens of these views, up to date, for the caller to keep; also which rows changed, (views * tokens,).
-
-        Everything that a caller can get wrong, an `out` of another shape too, is refused before
-        anything is sampled: what is kept stays as it was, and nothing changed is forgotten.
-        """
-        key = tuple(view.source for view in views)
-        sizes = [self._store.size_of(view.source) for view in views]
-        texture = self._store.texture_of(key[0])
-        normalisation = self._normalisation(texture.spec)
-        kept = self._kept.get(key)
-        self._stages.restart()
-        with self._stages.stage("plan", "sample"):
-            if kept and kept.sizes == sizes and all(map(View.same_focus, views, kept.views)):
-                table, changed = kept.table, np.zeros(kept.table.size, np.bool_)
-            else:
-                table = self._plan(views, sizes)
-                if kept and kept.table.shape == table.shape:
-                    changed = row_changes(table.reshape(-1), kept.table.reshape(-1))
-                else:
-                    kept, changed = None, np.ones(table.size, np.bool_)
-        token_shape = (texture.spec.channels, self._layout.patch, self._layout.patch)
-        shape = (*table.shape, *token_shape)
-        if out is not None and (tuple(out.shape) != shape or out.dtype != self._dtype):
-            raise ValueError(f"out is {tuple(out.shape)} {out.dtype}; this call gives {shape} {self._dtype}")
-        rows = table.reshape(-1)
-        # taken out until it is handed out: what was half-written, or changed and never seen, is not found again
-        self._kept.pop(key, None)
-        with self._stages.stage("sample", "sample", table.size):
-            if kept is None:
-                kept = KeptTokens(views, sizes, table, self._backend.empty((table.size, *token_shape), self._dtype), 0)
-            elif any(self._store.changed_at[source] > kept.seen for source in key):
-                changed |= stale_rows(
-                    rows,
-                    self._store.versions,
-                    kept.seen,
-                    frame_sizes=texture.frame_sizes,
-                    patch=self._layout.patch,
-                    levels=texture.spec.levels,
-                )
-            wanted = np.flatnonzero(changed).astype(np.int32)
-            if wanted.size:
-                self._backend.sample(texture, rows, kept.pixels, normalisation, wanted)
-        real = rows["layer"] != PADDING_LAYER
-        self.counters.tokens_reused += int(np.count_nonzero(real & ~changed))
-        kept.views, kept.sizes, kept.table, kept.seen = views, sizes, table, self._store.clock
-        return kept, changed & real
-
-    def _plan(self, views: list[View], sizes: list[tuple[int, int]]) -> Table:
-        """The table of several views, (views, tokens); shorter ones are filled up with padding rows."""
-        tables = []
-        for view, size in zip(views, sizes, strict=True):
-            table = self._layout.plan(size, view.focus(size))
-            table["layer"][table["layer"] != PADDING_LAYER] = view.source
-            tables.append(table)
-        most = max(len(table) for table in tables)
-        return np.stack([table if len(table) == most else pad_table(table, most) for table in tables])
+    def _views(
+        self,
+        fixations: ArrayLike | torch.Tensor,
+        sources: int | Sequence[int] | None,
+        weights: ArrayLike | None,
+        score: ArrayLike | None,
+    ) -> list[View] | DeviceViews:
+        """What a call asks for; fixations that the backend can read where they lie stay there."""
+        if isinstance(fixations, torch.Tensor) and self._backend.owns(fixations):
+            if score is not None:
+                raise ValueError("a score map is followed on the host; leave out the fixations on the device")
+            return parse_device_views(fixations, sources=sources, weights=weights, source_count=self._sources)
+        return parse_views(fixations, sources=sources, weights=weights, score=score, source_count=self._sources)
 
     # ------------------------------------------------------------------ state
 
@@ -362,7 +317,7 @@ class Engine:
             return
         with self._guard.call("close"):
             self._guard.closed = True
-        self._kept.clear()
+        self._cache.clear()
         try:
             self._store.close()
         finally:

@@ -70,6 +70,11 @@ class Frame:
         """1 (gray), 3 (RGB) or 4 (RGBA)."""
         return int(self.pixels.shape[2])
 
+    @property
+    def element(self) -> Literal["uint8", "float32"]:
+        """Element type of the texels that hold it."""
+        return "uint8" if self.pixels.dtype == np.uint8 else "float32"
+
 
 def as_frame(
     data: object,

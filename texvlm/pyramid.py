@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from operator import index
 from typing import Literal
 
-from texvlm.regions import TILE
+import numpy as np
+
+from texvlm.regions import TILE, TileMask
 
 COLUMN_LEVELS = 4
 """Levels above the base that one tile owns alone: 2**4 = TILE."""
@@ -119,3 +121,15 @@ def level_size(size: tuple[int, int], level: int) -> tuple[int, int]:
 def column_texels() -> int:
     """Texels of levels 1..4 that one dirty tile rebuilds: 64 + 16 + 4 + 1."""
     return sum((TILE >> level) ** 2 for level in range(1, COLUMN_LEVELS + 1))
+
+
+def rebuilt_texels(tiles: TileMask, levels: int) -> int:
+    """Texels of levels 1 and up that an update of these tiles rebuilds: their columns, and the tail above."""
+    dirty = tiles
+    count = int(np.count_nonzero(dirty)) * column_texels()
+    for _ in range(COLUMN_LEVELS + 1, levels):
+        rows, columns = dirty.shape
+        padded = np.pad(dirty, ((0, rows % 2), (0, columns % 2)))
+        dirty = padded[0::2, 0::2] | padded[1::2, 0::2] | padded[0::2, 1::2] | padded[1::2, 1::2]
+        count += int(np.count_nonzero(dirty))
+    return count

@@ -1,60 +1,96 @@
-"""What is resident: the frames of every source in one texture array, and when each tile changed.
+"""What is resident: the frames of every source in one texture array.
 
 `FrameStore` is the upper row of the engine's flow: detect, upload, build_mips. Every submit that
-changes something advances a clock; each tile keeps the clock of its last update, so that whoever
-sampled tokens at some time can ask which of them have become stale.
+changes something stamps the tiles with a clock, in the texture or on its device, so that whoever
+sampled tokens at some time can find out which of them have become stale.
 """
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from texvlm.backends.base import Backend, Texture
+from texvlm.backends.base import Backend, PendingTiles, Texture
 from texvlm.frames import Frame
 from texvlm.profiling import StageTimes
-from texvlm.pyramid import ElementType, TextureSpec, default_levels
-from texvlm.regions import TileMask, tile_grid
+from texvlm.pyramid import ElementType, TextureSpec, default_levels, rebuilt_texels
+from texvlm.regions import TileMask, texels_inside, tile_grid
+
+if TYPE_CHECKING:
+    from texvlm.backends.base import Picture
 
 SUBMIT_STAGES = ("detect", "upload", "build_mips", "refresh")
 _log = logging.getLogger("texvlm")
 
 
-@dataclass(frozen=True, slots=True)
 class SubmitReport:
     """What one `submit` did.
 
+    What was updated is asked of the device only when it is read: `tiles`, and the numbers that follow
+    from it, wait there for the update to be done.
+
     Attributes:
         source: which source.
-        tiles: tiles updated, bool, (rows, columns).
-        bytes_uploaded: level-0 bytes written.
-        texels_rebuilt: texels of levels 1 and up written.
+        size: (width, height) of the frame.
         times_ms: wall time of the stages `detect`, `upload` and `build_mips`, or of `refresh`, which
             is all three in one pass where the backend has one.
         resized: the source's frame has another size than the one before.
         reallocated: the texture array was made anew because the frame did not fit.
     """
 
-    source: int
-    tiles: TileMask
-    bytes_uploaded: int
-    texels_rebuilt: int
-    times_ms: dict[str, float]
-    resized: bool
-    reallocated: bool
+    __slots__ = ("_spec", "_tiles", "reallocated", "resized", "size", "source", "times_ms")
+
+    def __init__(
+        self,
+        source: int,
+        size: tuple[int, int],
+        tiles: TileMask | PendingTiles,
+        spec: TextureSpec,
+        times_ms: dict[str, float],
+        *,
+        resized: bool,
+        reallocated: bool,
+    ) -> None:
+        self.source, self.size, self.times_ms = source, size, times_ms
+        self.resized, self.reallocated = resized, reallocated
+        self._tiles, self._spec = tiles, spec
+
+    @property
+    def tiles(self) -> TileMask:
+        """Tiles updated, bool, (rows, columns)."""
+        if isinstance(self._tiles, PendingTiles):
+            self._tiles = self._tiles.mask()
+        return self._tiles
 
     @property
     def tiles_dirty(self) -> int:
-        """Tiles updated."""
+        """Number of tiles updated."""
         return int(np.count_nonzero(self.tiles))
 
     @property
     def tiles_total(self) -> int:
         """Tiles of the frame."""
-        return int(self.tiles.size)
+        rows, columns = self._tiles.shape
+        return int(rows * columns)
+
+    @property
+    def bytes_uploaded(self) -> int:
+        """Packed bytes of level-0 texels written inside the frame."""
+        return texels_inside(self.tiles, self.size) * self._spec.texel_bytes
+
+    @property
+    def texels_rebuilt(self) -> int:
+        """Texels of levels 1 and up written."""
+        return rebuilt_texels(self.tiles, self._spec.levels)
+
+    def __repr__(self) -> str:
+        return (
+            f"SubmitReport(source={self.source}, size={self.size}, tiles_total={self.tiles_total}, "
+            f"resized={self.resized}, reallocated={self.reallocated})"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +107,7 @@ class Wish:
 
 
 class FrameStore:
-    """One texture array that holds the frame of each source in a layer of its own.
-
-    Attributes:
-        clock: changes so far: submits that changed something, and texture arrays that were made.
-        changed_at: clock of each source's last change, int64, (sources,).
-        versions: clock of each tile's last change, int64, (layers, rows, columns).
-    """
+    """One texture array that holds the frame of each source in a layer of its own."""
 
     def __init__(self, backend: Backend, sources: int, wish: Wish, threshold: float) -> None:
         self._backend = backend
@@ -85,9 +115,6 @@ class FrameStore:
         self._wish = wish
         self._threshold = threshold
         self._texture: Texture | None = None
-        self.clock = 0
-        self.changed_at = np.zeros(sources, np.int64)
-        self.versions: NDArray[np.int64] = np.zeros((sources, 0, 0), np.int64)
 
     @property
     def spec(self) -> TextureSpec | None:
@@ -114,7 +141,7 @@ class FrameStore:
         width, height = self._texture.frame_sizes[source].tolist()
         return (width, height) if width else None
 
-    def put(self, frame: Frame, source: int, stages: StageTimes) -> SubmitReport:
+    def put(self, frame: Picture, source: int, stages: StageTimes) -> SubmitReport:
         """Bring a source's resident frame within the threshold of a new one.
 
         Raises:
@@ -122,8 +149,8 @@ class FrameStore:
                 nothing has changed.
             MemoryError: no room for a larger texture array; nothing has changed.
         """
-        counters = self._backend.counters
-        before = (counters.bytes_uploaded, counters.texels_rebuilt)
+        if not isinstance(frame, Frame) and not self._backend.reads_devices:
+            frame = frame.to_frame()
         texture, reallocated = self._fit(frame)
         known = self.frame_size(source)
         stages.restart()
@@ -133,35 +160,37 @@ class FrameStore:
             # perhaps half-written: forget this source, so that its next frame is taken whole
             texture.frame_sizes[source] = 0
             raise
-        if tiles.any():
-            self.clock += 1
-            self.changed_at[source] = self.clock
-            np.copyto(self.versions[source, : tiles.shape[0], : tiles.shape[1]], self.clock, where=tiles)
-        counters.frames += 1
+        if isinstance(tiles, np.ndarray):
+            texture.stamp(source, tiles)
+        self._backend.counters.frames += 1
         return SubmitReport(
             source,
+            frame.size,
             tiles,
-            counters.bytes_uploaded - before[0],
-            counters.texels_rebuilt - before[1],
+            texture.spec,
             {name: stages.last_ms[name] for name in SUBMIT_STAGES},
-            known is not None and known != frame.size,
-            reallocated,
+            resized=known is not None and known != frame.size,
+            reallocated=reallocated,
         )
 
-    def _take(self, texture: Texture, source: int, frame: Frame, stages: StageTimes, *, compare: bool) -> TileMask:
+    def _take(
+        self, texture: Texture, source: int, frame: Picture, stages: StageTimes, *, compare: bool
+    ) -> TileMask | PendingTiles:
         """Detect, upload and build mips, in one pass where the backend can; the tiles updated."""
-        if compare:
-            limit = self._limit(texture.spec)
-            with stages.stage("refresh", "upload"):
-                taken = self._backend.refresh(texture, source, frame, limit)
-            if taken is not None:
-                return taken
+        limit = self._limit(texture.spec) if compare else None
+        if limit is None:
+            texture.frame_sizes[source] = frame.size
+        with stages.stage("refresh", "upload"):
+            taken = self._backend.refresh(texture, source, frame, limit)
+        if taken is not None:
+            return taken
+        assert isinstance(frame, Frame), "a backend that reads devices takes every frame in one pass"
+        if limit is not None:
             with stages.stage("detect", "upload"):
                 tiles = self._backend.detect(texture, source, frame, limit)
         else:
             columns, rows = tile_grid(frame.size)
             tiles = np.ones((rows, columns), np.bool_)
-            texture.frame_sizes[source] = frame.size
         if tiles.any():
             with stages.stage("upload", "upload"):
                 self._backend.upload(texture, source, tiles, frame)
@@ -173,7 +202,8 @@ class FrameStore:
         """Make the first texture array."""
         if spec.layers < self._sources:
             raise ValueError(f"spec has {spec.layers} layers for {self._sources} sources; give each source one")
-        return self._hold(self._backend.create_texture(spec))
+        self._texture = self._backend.create_texture(spec)
+        return self._texture
 
     def close(self) -> None:
         """Free the texture array."""
@@ -185,9 +215,9 @@ class FrameStore:
         """The threshold in texel values. 8 / 255 * 255 may fall a hair below 8, hence the margin."""
         return self._threshold * 255 + 1e-6 if spec.dtype == "uint8" else self._threshold
 
-    def _fit(self, frame: Frame) -> tuple[Texture, bool]:
+    def _fit(self, frame: Picture) -> tuple[Texture, bool]:
         """A texture array that the frame fits; also whether an old one was replaced."""
-        kind: ElementType = "uint8" if frame.pixels.dtype == np.uint8 else "float32"
+        kind = frame.element
         old = self._texture
         channels = self._wish.channels or frame.channels if old is None else old.spec.channels
         dtype = self._wish.dtype or kind if old is None else old.spec.dtype
@@ -204,8 +234,7 @@ class FrameStore:
         spec = TextureSpec(size, layers, channels, dtype, default_levels(size, self._wish.patch))
         if old is None:
             return self.allocate(spec), False
-        new = self._copied(old, spec)
-        self._hold(new)
+        new = self._texture = self._copied(old, spec)
         self._backend.destroy_texture(old)
         self._backend.counters.reallocations += 1
         _log.info("texture array allocated anew: %s -> %s texels for a frame of %s", now, size, frame.size)
@@ -222,16 +251,8 @@ class FrameStore:
                 tiles = np.ones((rows, columns), np.bool_)
                 self._backend.upload(new, layer, tiles, frame)
                 self._backend.build_mips(new, layer, tiles)
+                new.stamp(layer, tiles)
         except BaseException:
             self._backend.destroy_texture(new)
             raise
         return new
-
-    def _hold(self, texture: Texture) -> Texture:
-        """Hold this texture array from now on, all of it new: its levels may not be those of the one before."""
-        self.clock += 1
-        self.changed_at[:] = self.clock
-        columns, rows = tile_grid(texture.spec.size)
-        self.versions = np.full((texture.spec.layers, rows, columns), self.clock, np.int64)
-        self._texture = texture
-        return texture

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from texvlm.layouts.table import PADDING_LAYER, TOKEN_RECORD, Table, lod_of_side
+from texvlm.layouts.table import PADDING_LAYER, TABLE_FIELDS, TOKEN_RECORD, Table, lod_of_side
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TokenBatch:
     """Tokens of one or several views (a view is one source looked at with one focus).
 
     Attributes:
         pixels: (views, tokens, channels, patch, patch); uint8, float16 or float32.
-        table: TOKEN_RECORD, shape (views, tokens); see texvlm.layouts.table.
+        rows: TOKEN_RECORD, shape (views, tokens), see texvlm.layouts.table; or, where the tokens were
+            planned on a device, its bits there: int32, (views, tokens, 6). `table` is either on the host.
         dirty: bool tensor, (views, tokens): the token differs, or may differ, from the one handed
             out for this view before: its texels or its place changed. Never set for a padding row,
             also where a token has become one.
@@ -28,24 +30,32 @@ class TokenBatch:
     """
 
     pixels: torch.Tensor
-    table: Table
+    rows: Table | torch.Tensor
     dirty: torch.Tensor
     sizes: NDArray[np.int32]
     sources: NDArray[np.int32]
     pts: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        if self.table.dtype != TOKEN_RECORD:
-            raise TypeError(f"table of {self.table.dtype}; it must be TOKEN_RECORD")
+        if self.rows.dtype not in (TOKEN_RECORD, torch.int32):
+            raise TypeError(f"table of {self.rows.dtype}; it must be TOKEN_RECORD, or its bits as an int32 tensor")
         lead = tuple(self.pixels.shape[:2])
-        if self.pixels.ndim != 5 or self.table.shape != lead or tuple(self.dirty.shape) != lead:
+        if self.pixels.ndim != 5 or tuple(self.rows.shape[:2]) != lead or tuple(self.dirty.shape) != lead:
             raise ValueError(
-                f"pixels {tuple(self.pixels.shape)}, table {self.table.shape} and dirty "
+                f"pixels {tuple(self.pixels.shape)}, table {tuple(self.rows.shape)} and dirty "
                 f"{tuple(self.dirty.shape)} disagree; need (views, tokens, channels, patch, patch)"
             )
 
     def __len__(self) -> int:
         return int(self.pixels.shape[0])
+
+    @cached_property
+    def table(self) -> Table:
+        """TOKEN_RECORD on the host, (views, tokens). Waits for the device where the tokens were planned there."""
+        if isinstance(self.rows, torch.Tensor):
+            bits = np.ascontiguousarray(self.rows.cpu().numpy())
+            return bits.view(TOKEN_RECORD).reshape(bits.shape[:2])
+        return self.rows
 
     @property
     def patch(self) -> int:
@@ -75,7 +85,9 @@ class TokenBatch:
     @property
     def lods(self) -> torch.Tensor:
         """LOD of each token, levels, float32, (views, tokens)."""
-        return torch.from_numpy(lod_of_side(self.table["side"], patch=self.patch)).to(self.pixels.device)
+        if isinstance(self.rows, torch.Tensor):
+            return (self.sides.double() / self.patch).log2().clamp_min(0).float()
+        return torch.from_numpy(lod_of_side(self.rows["side"], patch=self.patch)).to(self.pixels.device)
 
     def flat(self) -> torch.Tensor:
         """Patch-major rows, (views, tokens, channels * patch * patch); a view, not a copy."""
@@ -96,4 +108,7 @@ class TokenBatch:
         )
 
     def _field(self, name: str) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(self.table[name])).to(self.pixels.device)
+        if isinstance(self.rows, torch.Tensor):
+            column = self.rows[..., TABLE_FIELDS.index(name)].contiguous()
+            return column.view(torch.float32) if TOKEN_RECORD[name] == np.float32 else column
+        return torch.from_numpy(np.ascontiguousarray(self.rows[name])).to(self.pixels.device)

@@ -1,8 +1,7 @@
-"""Views: what one call of `Engine.tokens` asks for, and the tokens kept from the last time it asked.
+"""Views: what one call of `Engine.tokens` asks for.
 
 A view is one source looked at with one focus. `parse_views` turns the loose forms that a caller may
-use into a list of them; `KeptTokens` keeps the pixels last handed out for a set of sources, so that
-the next call samples only the tokens whose place or texels changed.
+use into a list of them; `parse_device_views` does so for fixations that live on a device.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from texvlm.layouts.base import Focus, to_texels
-from texvlm.layouts.table import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +40,19 @@ class View:
         )
 
 
-@dataclass(slots=True)
-class KeptTokens:
-    """Tokens kept for one set of views.
+@dataclass(frozen=True, slots=True)
+class DeviceViews:
+    """Views whose fixations live on the device and stay there; the host never learns where they are.
 
     Attributes:
-        views: what was asked.
-        sizes: (width, height) of each view's frame when its rows were planned.
-        table: (views, tokens).
-        pixels: (views * tokens, channels, patch, patch), in the backend's memory.
-        seen: engine clock at which these pixels were right.
+        sources: source of each view.
+        fixations: (u, v), (views, k, 2), float32 or float64.
+        weights: importance of each fixation, (views, k); None for equal ones.
     """
 
-    views: list[View]
-    sizes: list[tuple[int, int]]
-    table: Table
-    pixels: torch.Tensor
-    seen: int
+    sources: list[int]
+    fixations: torch.Tensor
+    weights: NDArray[np.float64] | None
 
 
 def parse_views(
@@ -115,6 +109,40 @@ def parse_views(
         )
         for i, layer in enumerate(layers)
     ]
+
+
+def parse_device_views(
+    fixations: torch.Tensor,
+    *,
+    sources: int | Sequence[int] | None,
+    weights: ArrayLike | None,
+    source_count: int,
+) -> DeviceViews:
+    """Views from a tensor of fixations on the device; arguments and errors as in `parse_views`.
+
+    Whether every value is finite cannot be told without waiting for the device: a view with one that
+    is not gets padding rows only.
+    """
+    if not fixations.is_floating_point():
+        raise TypeError(f"fixations of {fixations.dtype}; give floats: (u, v), where the frame spans 0..1")
+    points = fixations.detach()
+    points = points[None] if points.ndim == 1 else points
+    points = points[:, None] if points.ndim == 2 else points
+    if points.ndim != 3 or points.shape[2] != 2 or 0 in points.shape:
+        raise ValueError(
+            f"fixations of shape {tuple(fixations.shape)}: accepted are (2,), (views, 2) and (views, k, 2) of (u, v)"
+        )
+    layers = _parse_sources(sources, len(points), source_count)
+    points = points.expand(len(layers), -1, -1).contiguous()
+    shares = None
+    if weights is not None:
+        shares = np.asarray(weights, np.float64)
+        if shares.shape not in ((points.shape[1],), tuple(points.shape[:2])):
+            raise ValueError(f"weights of shape {shares.shape} for {len(layers)} views of {points.shape[1]} fixations")
+        if not (np.isfinite(shares).all() and (shares > 0).all()):
+            raise ValueError(f"weights are {shares.tolist()}; each must be a finite number above 0")
+        shares = np.ascontiguousarray(np.broadcast_to(shares, tuple(points.shape[:2])))
+    return DeviceViews(layers, points, shares)
 
 
 def _parse_sources(sources: int | Sequence[int] | None, views: int, source_count: int) -> list[int]:

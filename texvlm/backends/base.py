@@ -21,6 +21,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from math import isfinite
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -29,7 +30,14 @@ from numpy.typing import NDArray
 from texvlm.frames import Frame
 from texvlm.layouts.table import Table
 from texvlm.pyramid import TextureSpec
-from texvlm.regions import TileMask
+from texvlm.regions import TileMask, tile_grid
+
+if TYPE_CHECKING:
+    from texvlm.device_frames import DeviceFrame
+    from texvlm.layouts.base import Layout
+    from texvlm.yuv import YuvFrame
+
+    Picture = Frame | DeviceFrame | YuvFrame
 
 TOKEN_DTYPES = (torch.uint8, torch.float16, torch.float32)
 """Element types of token pixels. uint8 holds rounded k/255 values and takes no normalisation."""
@@ -91,14 +99,67 @@ class Texture:
         spec: its shape.
         frame_sizes: (width, height) of the frame in each layer, int32, shape (layers, 2); (0, 0) for
             a layer that never got a frame. Kept by the engine; backends clamp sampling to it.
+        clock: updates so far. Kept by the engine, like the next two, which say when what changed;
+            a backend that finds changes on its device keeps its own account there instead.
+        changed_at: clock of each layer's last update, int64, (layers,).
+        versions: clock of each tile's last update, int64, (layers, rows, columns).
     """
 
     spec: TextureSpec
     handle: object
     frame_sizes: NDArray[np.int32] = field(init=False)
+    clock: int = field(default=0, init=False)
+    changed_at: NDArray[np.int64] = field(init=False)
+    versions: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
+        columns, rows = tile_grid(self.spec.size)
         self.frame_sizes = np.zeros((self.spec.layers, 2), np.int32)
+        self.changed_at = np.zeros(self.spec.layers, np.int64)
+        self.versions = np.zeros((self.spec.layers, rows, columns), np.int64)  # pages come with the first stamp
+
+    def stamp(self, layer: int, tiles: TileMask) -> None:
+        """Note that these tiles of a layer have just been updated."""
+        if tiles.any():
+            self.clock += 1
+            self.changed_at[layer] = self.clock
+            np.copyto(self.versions[layer, : tiles.shape[0], : tiles.shape[1]], self.clock, where=tiles)
+
+
+class PendingTiles(ABC):
+    """The tiles that a device has been asked to update; which they are is known when it is done."""
+
+    shape: tuple[int, int]
+    """(rows, columns)."""
+
+    @abstractmethod
+    def mask(self) -> TileMask:
+        """The tiles. Waits for the device."""
+
+
+class TokenKeeper(ABC):
+    """The tokens of one set of views, kept so that only those that changed are sampled again.
+
+    Attributes:
+        pixels: (rows, channels, patch, patch), in the backend's memory.
+    """
+
+    pixels: torch.Tensor
+
+    @abstractmethod
+    def refresh(
+        self, texture: Texture, rows: Table | torch.Tensor, normalisation: Normalisation
+    ) -> NDArray[np.bool_] | torch.Tensor:
+        """Bring the pixels up to date with the texture and with where the tokens now lie.
+
+        Args:
+            texture: what to read; another one than last time makes every token new.
+            rows: TOKEN_RECORD, (rows,), or its bits as an int32 tensor on the device, (rows, 6).
+            normalisation: applied to float pixels.
+        Returns:
+            Rows whose texels or place changed since the last call, bool, (rows,): an array on the
+            host or a tensor on the device. Never set for padding.
+        """
 
 
 class Backend(ABC):
@@ -106,6 +167,8 @@ class Backend(ABC):
 
     name: str
     counters: Counters
+    reads_devices: bool = False
+    """Whether frames may be DeviceFrame and YuvFrame, too; else `refresh` and its parts get a Frame."""
 
     @abstractmethod
     def create_texture(self, spec: TextureSpec) -> Texture:
@@ -131,12 +194,50 @@ class Backend(ABC):
     def build_mips(self, texture: Texture, layer: int, tiles: TileMask) -> None:
         """Rebuild levels 1..4 of the masked tiles and the tail texels above them."""
 
-    def refresh(self, texture: Texture, layer: int, frame: Frame, threshold: float) -> TileMask | None:
+    def refresh(
+        self, texture: Texture, layer: int, frame: Picture, threshold: float | None
+    ) -> TileMask | PendingTiles | None:
         """`detect`, `upload` and `build_mips` in one pass, with the same bits and counters.
 
-        For a frame of the size that the layer holds. Returns the mask of `detect`, or None from a
-        backend that has no such pass; nothing has been done then.
+        With a threshold, for a frame of the size that the layer holds; without one the whole frame is
+        taken, whatever the layer held. Returns the tiles updated, or None from a backend that has no
+        such pass; nothing has been done then.
         """
+        return None
+
+    def release_frames(self) -> None:
+        """Return when no frame given so far is read from host memory any more."""
+        return
+
+    def owns(self, tensor: torch.Tensor) -> bool:
+        """Whether kernels of this backend can read a tensor where it lies."""
+        return False
+
+    def plan(
+        self,
+        layout: Layout,
+        sizes: Sequence[tuple[int, int]],
+        layers: Sequence[int],
+        fixations: torch.Tensor,
+        weights: NDArray[np.float64] | None,
+    ) -> torch.Tensor:
+        """Token tables from fixations that live on the device, without visiting the host.
+
+        Args:
+            layout: where tokens lie.
+            sizes: (width, height) of each view's frame.
+            layers: layer of each view.
+            fixations: (u, v), (views, k, 2), a tensor that this backend owns.
+            weights: importance of each fixation, (views, k); None for equal ones.
+        Returns:
+            The bits of TOKEN_RECORD, int32, (views, tokens, 6), on the device.
+        Raises:
+            TypeError: this backend or this layout plans on the host.
+        """
+        raise TypeError(f"the {self.name} backend plans on the host; give fixations as an array")
+
+    def keep(self, texture: Texture, rows: int, patch: int, dtype: torch.dtype) -> TokenKeeper | None:
+        """A keeper of tokens that decides on the device which of them changed; None where the host does."""
         return None
 
     @abstractmethod

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
@@ -27,6 +27,9 @@ from texvlm.frames import Frame
 from texvlm.layouts.table import PADDING_LAYER, Table
 from texvlm.pyramid import TextureSpec, column_texels, level_size
 from texvlm.regions import TileMask, texels_inside
+
+if TYPE_CHECKING:
+    from texvlm.backends.base import Picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +106,11 @@ class CpuBackend(Backend):
         written = build_levels(pyramids.texels[layer], stored, pyramids.offsets, pyramids.pitches, tiles)
         self.counters.texels_rebuilt += int(np.count_nonzero(tiles)) * column_texels() + written
 
-    def refresh(self, texture: Texture, layer: int, frame: Frame, threshold: float) -> TileMask:
+    def refresh(self, texture: Texture, layer: int, frame: Picture, threshold: float | None) -> TileMask | None:
         """See Backend: a row of tiles stays in the nearest cache from comparison to mips."""
         pyramids = self._pyramids(texture)
+        if threshold is None or not isinstance(frame, Frame):
+            return None
         check_frame(texture.spec, layer, frame)
         stored = pyramids.levels[layer][0]
         tiles, written = update_levels(

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -37,6 +37,9 @@ from texvlm.frames import Frame
 from texvlm.layouts.table import PADDING_LAYER, Table
 from texvlm.pyramid import TextureSpec, column_texels, level_size
 from texvlm.regions import TileMask, texels_inside
+
+if TYPE_CHECKING:
+    from texvlm.backends.base import Picture
 
 T = TypeVar("T")
 
@@ -173,8 +176,10 @@ class GlBackend(Backend):
         written = self._run(partial(self._writer.build_mips, handle, layer, tiles))
         self.counters.texels_rebuilt += int(np.count_nonzero(tiles)) * column_texels() + written
 
-    def refresh(self, texture: Texture, layer: int, frame: Frame, threshold: float) -> TileMask:
+    def refresh(self, texture: Texture, layer: int, frame: Picture, threshold: float | None) -> TileMask | None:
         """See Backend. One pass on the device; if it fails, see `upload`."""
+        if threshold is None or not isinstance(frame, Frame):
+            return None
         tiles = self.detect(texture, layer, frame, threshold)
         if tiles.any():
             handle = self._handle(texture)

@@ -171,7 +171,7 @@ class ShardFile:
             pixels = self._pixels[torch.from_numpy(self._row_of[i])].unsqueeze(0)
         return TokenBatch(
             pixels=pixels,
-            table=self._table[i : i + 1].copy(),
+            rows=self._table[i : i + 1].copy(),
             dirty=self._dirty[i : i + 1].clone(),
             sizes=self._sizes[i : i + 1].copy(),
             sources=self._sources[i : i + 1].copy(),
