@@ -11,7 +11,7 @@ fixations are (u, v), the frame spanning 0..1; inside, everything is level-0 tex
 Layers of the package; a module imports from those to its right only:
 
     cli -> bench -> encode -> drawing -> store -> engine -> sources, fixation, tokens -> backends
-        -> layouts, frames -> pyramid, visual_field -> regions -> errors
+        -> layouts, device_frames -> yuv -> frames -> pyramid, visual_field -> regions -> errors
 
 Importing this package loads nothing heavy; names are resolved when first used.
 """
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from texvlm.backends.base import Counters
+    from texvlm.device_frames import DeviceFrame
     from texvlm.engine import Engine
     from texvlm.errors import (
         BackendUnavailable,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from texvlm.sources import open_source
     from texvlm.store import TokenWriter, open_tokens
     from texvlm.tokens import TokenBatch
+    from texvlm.yuv import YuvFrame, nv12, p010
 
 __version__ = "0.1.0"
 
@@ -51,6 +53,7 @@ _HOME = {
     "ClosedError": "errors",
     "Counters": "backends.base",
     "DeviceCallError": "errors",
+    "DeviceFrame": "device_frames",
     "Engine": "engine",
     "Frame": "frames",
     "GazeTrack": "fixation",
@@ -62,10 +65,13 @@ _HOME = {
     "TextureSpec": "pyramid",
     "TokenBatch": "tokens",
     "TokenWriter": "store",
+    "YuvFrame": "yuv",
     "as_frame": "frames",
     "make_layout": "layouts",
+    "nv12": "yuv",
     "open_source": "sources",
     "open_tokens": "store",
+    "p010": "yuv",
 }
 """Module of each public name."""
 
@@ -75,6 +81,7 @@ __all__ = [
     "ClosedError",
     "Counters",
     "DeviceCallError",
+    "DeviceFrame",
     "Engine",
     "Frame",
     "GazeTrack",
@@ -86,11 +93,14 @@ __all__ = [
     "TexvlmError",
     "TokenBatch",
     "TokenWriter",
+    "YuvFrame",
     "__version__",
     "as_frame",
     "make_layout",
+    "nv12",
     "open_source",
     "open_tokens",
+    "p010",
 ]
 
 

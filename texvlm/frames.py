@@ -7,7 +7,7 @@ and anything with `__dlpack__`. Nothing is guessed: channel order and origin are
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,11 +110,16 @@ def as_frame(
         pixels = pixels.transpose(1, 2, 0)
     elif pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4) and pixels.shape[0] in (1, 3, 4):
         raise ValueError(f"frame of shape {pixels.shape} looks channel-first; pass channels_first=True")
+    check_origin(origin)
     if origin == "bottom-left":
         pixels = pixels[::-1]
-    elif origin != "top-left":
-        raise ValueError(f"origin is {origin!r}; accepted: 'top-left', 'bottom-left'")
     return Frame(np.ascontiguousarray(pixels), pts=pts)
+
+
+def check_origin(origin: str) -> None:
+    """ValueError unless it is one of `Origin`."""
+    if origin not in get_args(Origin):
+        raise ValueError(f"origin is {origin!r}; accepted: 'top-left', 'bottom-left'")
 
 
 def _host_array(data: object) -> NDArray[Any]:

@@ -163,6 +163,11 @@ class YuvFrame:
         return 3
 
     @property
+    def element(self) -> Literal["uint8", "float32"]:
+        """Element type of the texels that hold it: what it becomes has 8 bits."""
+        return "uint8"
+
+    @property
     def on_host(self) -> bool:
         """Whether the planes lie in host memory."""
         return bool(_device_of(self.y) == "cpu")
