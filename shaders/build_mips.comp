@@ -16,3 +16,5 @@ SUM sum_of_quad(uint index, ivec2 tile, ivec2 corner) {
          + (texelFetch(texels, ivec3(place + ivec2(0, 1), layer), 0) + texelFetch(texels, ivec3(place + 1, layer), 0));
 #endif
 }
+
+#include "tile_list.glsl"

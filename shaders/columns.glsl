@@ -4,18 +4,17 @@
 // Grid: one thread for each 4 x 4 block of level 0, 16 threads a tile, TEXVLM_TILES tiles a workgroup.
 // A thread writes its block's four texels of level 1 and one of level 2. Sums then meet in shared
 // memory, four by four: for level 3, and once more for level 4.
-// Whoever includes this defines where level-0 texels come from: sum_of_quad.
+// Whoever includes this defines where level-0 texels come from: sum_of_quad; and calls build_columns,
+// with tiles of a list (tile_list.glsl) or others.
 #include "texels.glsl"
 
 layout(local_size_x = 16, local_size_y = TEXVLM_TILES) in;
 
-layout(std430, binding = 0) readonly buffer Tiles { ivec2 tiles[]; };  // (column, row)
 layout(TEXVLM_WORD_FORMAT, binding = 1) writeonly uniform uimage2DArray level1;
 layout(TEXVLM_WORD_FORMAT, binding = 2) writeonly uniform uimage2DArray level2;
 layout(TEXVLM_WORD_FORMAT, binding = 3) writeonly uniform uimage2DArray level3;
 layout(TEXVLM_WORD_FORMAT, binding = 4) writeonly uniform uimage2DArray level4;
 uniform int layer;
-uniform uint count;  // tiles in the list
 
 #if TEXVLM_INTEGER
 // Channels 0 and 2 in x, 1 and 3 in y, 16 bits each: a whole tile's sum and its rounding fit
@@ -46,18 +45,24 @@ SUM sum_of_quad(uint index, ivec2 tile, ivec2 corner);
 
 shared SUM sums[16 * TEXVLM_TILES];
 
-void main() {
-    uint index = gl_WorkGroupID.x * TEXVLM_TILES + gl_LocalInvocationID.y;
+// The 4 x 4 block of a tile that this thread does. Four neighbouring threads share a quarter of the tile,
+// so that their sums lie side by side.
+ivec2 quarter_of_thread() {
+    return ivec2((gl_LocalInvocationID.x >> 2) & 1u, gl_LocalInvocationID.x >> 3);
+}
+
+ivec2 block_of_thread() {
+    return quarter_of_thread() * 2 + ivec2(gl_LocalInvocationID.x & 1u, (gl_LocalInvocationID.x >> 1) & 1u);
+}
+
+// Writes the mips of a tile; all threads of a workgroup call it. Nothing is written where not `live`.
+void build_columns(uint index, ivec2 tile, bool live) {
     uint thread = gl_LocalInvocationID.x;
     uint own = gl_LocalInvocationIndex;
-    bool live = index < count;
-    ivec2 tile = ivec2(0);
-    // Four neighbouring threads share a quarter of the tile, so that their sums lie side by side.
-    ivec2 quarter = ivec2((thread >> 2) & 1u, thread >> 3);
+    ivec2 quarter = quarter_of_thread();
     SUM sum = SUM(0);
     if (live) {
-        tile = tiles[index];
-        ivec2 block = quarter * 2 + ivec2(thread & 1u, (thread >> 1) & 1u);
+        ivec2 block = block_of_thread();
         for (int quad = 0; quad < 4; quad++) {
             ivec2 place = block * 2 + ivec2(quad & 1, quad >> 1);
             SUM part = sum_of_quad(index, tile, place * 2);

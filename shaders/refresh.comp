@@ -22,3 +22,5 @@ SUM sum_of_quad(uint index, ivec2 tile, ivec2 corner) {
     return (uintBitsToFloat(a) + uintBitsToFloat(b)) + (uintBitsToFloat(c) + uintBitsToFloat(d));
 #endif
 }
+
+#include "tile_list.glsl"

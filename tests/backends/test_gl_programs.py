@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from texvlm.backends import _gl_api, _gl_programs
+from texvlm.backends._gl_attached import attached_definitions
 from texvlm.backends._gl_frames import TAIL_RUNS, columns_definitions, tail_definitions
-from texvlm.backends._gl_texture import format_of
+from texvlm.backends._gl_texture import GlTexture, format_of
 from texvlm.backends._gl_tokens import sample_definitions
 from texvlm.errors import KernelBuildError
 from texvlm.layouts.table import TABLE_FIELDS, TOKEN_RECORD
@@ -66,6 +69,12 @@ def variants() -> list[tuple[str, _gl_programs.Definitions]]:
         texel = format_of(spec)
         found.append(("upload.comp", texel.definitions))
         found += [(file, columns_definitions(texel)) for file in ("build_mips.comp", "refresh.comp")]
+        if spec.channels == 4:
+            for kept in (spec, replace(spec, channels=3)):
+                found += [
+                    ("refresh_attached.comp", attached_definitions(GlTexture(kept, texel, 0, 0, np.zeros(0)), form))
+                    for form in ("rgba8", "rgba16f")
+                ]
         found += [("build_tail.comp", tail_definitions(texel, threads)) for threads in {run[2] for run in TAIL_RUNS}]
     for patch, unit in ((14, 4), (7, 1)):
         for bits in (8, 16, 32):

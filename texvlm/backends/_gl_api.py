@@ -25,13 +25,16 @@ NO_ERROR = 0
 OUT_OF_MEMORY = 0x0505
 VENDOR, RENDERER, VERSION = 0x1F00, 0x1F01, 0x1F02
 MAJOR_VERSION, MINOR_VERSION = 0x821B, 0x821C
-TEXTURE_2D_ARRAY = 0x8C1A
+TEXTURE_2D, TEXTURE_2D_ARRAY = 0x0DE1, 0x8C1A
+TEXTURE_TARGET, TEXTURE_BASE_LEVEL, TEXTURE_MAX_LEVEL = 0x1006, 0x813C, 0x813D
+TEXTURE_IMMUTABLE_FORMAT, TEXTURE_IMMUTABLE_LEVELS = 0x912F, 0x82DF
+TEXTURE_WIDTH, TEXTURE_HEIGHT, TEXTURE_INTERNAL_FORMAT, TEXTURE_DEPTH = 0x1000, 0x1001, 0x1003, 0x8071
 TEXTURE_MAG_FILTER, TEXTURE_MIN_FILTER = 0x2800, 0x2801
 NEAREST, NEAREST_MIPMAP_NEAREST = 0x2600, 0x2700
-R8, RGBA8, R32F, RGBA32F = 0x8229, 0x8058, 0x822E, 0x8814
+R8, RGBA8, RGBA16F, R32F, RGBA32F = 0x8229, 0x8058, 0x881A, 0x822E, 0x8814
 R8UI, R32UI, RGBA32UI = 0x8232, 0x8236, 0x8D70
 RED, RGBA, UNSIGNED_BYTE, FLOAT = 0x1903, 0x1908, 0x1401, 0x1406
-WRITE_ONLY = 0x88B9
+READ_ONLY, WRITE_ONLY, READ_WRITE = 0x88B8, 0x88B9, 0x88BA
 COMPUTE_SHADER = 0x91B9
 COMPILE_STATUS, LINK_STATUS, INFO_LOG_LENGTH = 0x8B81, 0x8B82, 0x8B84
 SHADER_STORAGE_BUFFER = 0x90D2
@@ -61,6 +64,8 @@ _SHORT: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "glCreateTextures": (None, (_u, _i, _uints)),
     "glGenTextures": (None, (_i, _uints)),
     "glTextureParameteri": (None, (_u, _u, _i)),
+    "glGetTextureParameteriv": (None, (_u, _u, _ints)),
+    "glGetTextureLevelParameteriv": (None, (_u, _i, _u, _ints)),
     "glActiveTexture": (None, (_u,)),
     "glBindTexture": (None, (_u, _u)),
     "glBindTextureUnit": (None, (_u, _u)),
@@ -79,6 +84,7 @@ _SHORT: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "glUseProgram": (None, (_u,)),
     "glProgramUniform1i": (None, (_u, _i, _i)),
     "glProgramUniform1ui": (None, (_u, _i, _u)),
+    "glProgramUniform1f": (None, (_u, _i, _f)),
     "glProgramUniform2i": (None, (_u, _i, _i, _i)),
     "glProgramUniform4f": (None, (_u, _i, _f, _f, _f, _f)),
     "glMemoryBarrier": (None, (_u,)),

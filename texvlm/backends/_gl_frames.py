@@ -62,7 +62,7 @@ class FrameWriter:
     def build_mips(self, texture: GlTexture, layer: int, tiles: TileMask) -> int:
         """Rebuild what lies above the masked tiles; at least one is masked. How many tail texels that were."""
         self._build_columns(texture, layer, tiles)
-        written = self._build_tail(texture, layer, tiles)
+        written = self.build_tail(texture, layer, tiles)
         self._context.gl.check("build_mips")
         return written
 
@@ -74,7 +74,7 @@ class FrameWriter:
             self._build_columns(texture, layer, tiles)
         else:
             self._upload_tiles(texture, layer, tiles, with_columns=True)
-        written = self._build_tail(texture, layer, tiles)
+        written = self.build_tail(texture, layer, tiles)
         self._context.gl.check("refresh")
         return written
 
@@ -133,8 +133,8 @@ class FrameWriter:
             gl.glDispatchCompute(-(-len(pieces) // TILES_PER_GROUP), 1, 1)
             self._staging.done()
 
-    def _build_tail(self, texture: GlTexture, layer: int, tiles: TileMask) -> int:
-        """Levels 5 and up from level 4. How many texels that were."""
+    def build_tail(self, texture: GlTexture, layer: int, tiles: TileMask) -> int:
+        """Levels 5 and up from level 4, above the masked tiles. How many texels that were."""
         gl = self._context.gl
         tail = list_tail(tiles, texture.spec.levels - COLUMN_LEVELS - 1)
         if not len(tail):

@@ -73,7 +73,9 @@ class GlTexture:
         words: what mips are built from: a view as unsigned words for 8-bit texels, else `name`.
         mirror: level 0 as the host last wrote it, (layers, padded_height, padded_width, channels).
             Frames are compared with it, so that only dirty tiles cross the bus.
-        unsure: layers in which the mirror may be ahead of the device, because an upload failed.
+        unsure: layers whose texels may be anything, because an upload failed: the next frame is taken whole.
+        unmirrored: layers that the device wrote from a texture of the application: the mirror knows
+            nothing of them, so the next frame from the host is taken whole.
     """
 
     spec: TextureSpec
@@ -82,10 +84,11 @@ class GlTexture:
     words: int
     mirror: NDArray[Any]
     unsure: set[int] = field(default_factory=set)
+    unmirrored: set[int] = field(default_factory=set)
 
-    def bind_level(self, context: GlContext, unit: int, level: int) -> None:
-        """Make one level, all layers, writable through an image unit, as unsigned words."""
-        context.gl.glBindImageTexture(unit, self.name, level, 1, 0, names.WRITE_ONLY, self.texel.words)
+    def bind_level(self, context: GlContext, unit: int, level: int, *, access: int = names.WRITE_ONLY) -> None:
+        """Give an image unit one level, all layers, as unsigned words."""
+        context.gl.glBindImageTexture(unit, self.name, level, 1, 0, access, self.texel.words)
 
 
 def create_texture(context: GlContext, spec: TextureSpec) -> GlTexture:

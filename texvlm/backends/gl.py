@@ -25,15 +25,17 @@ from numpy.typing import NDArray
 from texvlm.backends._checks import check_frame, check_layer, check_sample, check_tiles
 from texvlm.backends._detect import copy_tiles, detect_tiles
 from texvlm.backends._egl import load_egl
+from texvlm.backends._gl_attached import AttachedReader, check_attached, examine
 from texvlm.backends._gl_buffers import Results, Staging
 from texvlm.backends._gl_context import GlContext, look_at, open_device
 from texvlm.backends._gl_current import CurrentContext
 from texvlm.backends._gl_frames import FrameWriter
 from texvlm.backends._gl_texture import GlTexture, create_texture, delete_texture, read_texels
 from texvlm.backends._gl_tokens import TokenSampler
+from texvlm.backends.attached import AttachedFrame, AttachedTexture, SourceFormat
 from texvlm.backends.base import Backend, Counters, Normalisation, Texture
 from texvlm.errors import BackendUnavailable, ClosedError, DeviceCallError
-from texvlm.frames import Frame
+from texvlm.frames import Frame, Origin
 from texvlm.layouts.table import PADDING_LAYER, Table
 from texvlm.pyramid import TextureSpec, column_texels, level_size
 from texvlm.regions import TileMask, texels_inside
@@ -116,6 +118,7 @@ class GlBackend(Backend):
         self._staging = Staging(context)
         self._results = Results(context)
         self._writer = FrameWriter(context, self._staging)
+        self._attached = AttachedReader(context, self._staging, self._writer)
         self._sampler = TokenSampler(context, self._staging)
         self._textures: list[GlTexture] = []
         self._closed = False
@@ -151,7 +154,7 @@ class GlBackend(Backend):
         handle = self._handle(texture)
         check_frame(texture.spec, layer, frame)
         tiles = detect_tiles(handle.mirror[layer], frame.pixels, threshold)
-        if layer in handle.unsure:
+        if layer in handle.unsure or layer in handle.unmirrored:
             tiles[:] = True
         self.counters.tiles_compared += tiles.size
         return tiles
@@ -178,6 +181,8 @@ class GlBackend(Backend):
 
     def refresh(self, texture: Texture, layer: int, frame: Picture, threshold: float | None) -> TileMask | None:
         """See Backend. One pass on the device; if it fails, see `upload`."""
+        if isinstance(frame, AttachedFrame):
+            return self._refresh_attached(texture, layer, frame, threshold)
         if threshold is None or not isinstance(frame, Frame):
             return None
         tiles = self.detect(texture, layer, frame, threshold)
@@ -191,14 +196,67 @@ class GlBackend(Backend):
     @contextmanager
     def _mirrored(self, handle: GlTexture, layer: int, tiles: TileMask, frame: Frame) -> Iterator[None]:
         """Copy tiles into the mirror, and believe in them only when the device has them too."""
-        sure = layer not in handle.unsure or bool(tiles.all())
+        whole = bool(tiles.all())
+        sure = layer not in handle.unsure or whole
         handle.unsure.add(layer)
         copy_tiles(handle.mirror[layer], frame.pixels, tiles)
         yield
         if sure:
             handle.unsure.discard(layer)
+        if whole:
+            handle.unmirrored.discard(layer)
         self.counters.tiles_dirty += int(np.count_nonzero(tiles))
         self.counters.bytes_uploaded += texels_inside(tiles, frame.size) * handle.spec.texel_bytes
+
+    # ------------------------------------------------------------------ the application's own textures
+
+    def attach(
+        self,
+        name: int,
+        target: int,
+        size: tuple[int, int],
+        *,
+        layer: int = 0,
+        level: int = 0,
+        origin: Origin = "top-left",
+        format: SourceFormat | None = None,
+    ) -> AttachedTexture:
+        """A texture of the application as a source of AttachedFrames; see `_gl_attached.examine`.
+
+        Raises:
+            ValueError, TypeError: it cannot be one, or this backend has a context of its own.
+        """
+        self._check_open()
+        if self._context.shared:
+            raise ValueError(
+                f"texture {name} belongs to the application's OpenGL context, and this backend has one of its own; "
+                "open the backend with texvlm.backends.gl.open_current()"
+            )
+        find = partial(examine, self._context.gl, name, target, size)
+        image = self._run(partial(find, layer=layer, level=level, origin=origin, format=format))
+        return AttachedTexture(image, handle=name)
+
+    def detach(self, texture: AttachedTexture) -> None:
+        """Read it no more; what was taken from it stays. May be called twice."""
+        texture.handle = None
+
+    def _refresh_attached(
+        self, texture: Texture, layer: int, frame: AttachedFrame, threshold: float | None
+    ) -> TileMask:
+        """`refresh` without pixels from the host; bytes_uploaded counts what was written all the same."""
+        handle = self._handle(texture)
+        check_attached(texture.spec, layer, frame)
+        compared = None if layer in handle.unsure else threshold
+        handle.unsure.add(layer)
+        tiles, tail = self._run(partial(self._attached.refresh, handle, layer, frame, compared))
+        handle.unsure.discard(layer)
+        handle.unmirrored.add(layer)
+        dirty = int(np.count_nonzero(tiles))
+        self.counters.tiles_compared += 0 if threshold is None else tiles.size
+        self.counters.tiles_dirty += dirty
+        self.counters.bytes_uploaded += texels_inside(tiles, frame.size) * texture.spec.texel_bytes
+        self.counters.texels_rebuilt += dirty * column_texels() + tail
+        return tiles
 
     # ------------------------------------------------------------------ tokens out
 
