@@ -162,7 +162,7 @@ class FrameStore:
             raise
         if isinstance(tiles, np.ndarray):
             texture.stamp(source, tiles)
-        self._backend.counters.frames += 1
+        self._backend.count(frames=1)
         return SubmitReport(
             source,
             frame.size,
@@ -236,7 +236,7 @@ class FrameStore:
             return self.allocate(spec), False
         new = self._texture = self._copied(old, spec)
         self._backend.destroy_texture(old)
-        self._backend.counters.reallocations += 1
+        self._backend.count(reallocations=1)
         _log.info("texture array allocated anew: %s -> %s texels for a frame of %s", now, size, frame.size)
         return new, True
 

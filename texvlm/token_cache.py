@@ -175,6 +175,6 @@ class HostKeeper(TokenKeeper):
         if wanted.size:
             self._backend.sample(texture, rows, self.pixels, normalisation, wanted)
         real = rows["layer"] != PADDING_LAYER
-        self._backend.counters.tokens_reused += int(np.count_nonzero(real & ~changed))
+        self._backend.count(tokens_reused=int(np.count_nonzero(real & ~changed)))
         self._texture, self._rows, self._seen = texture, rows, texture.clock
         return np.asarray(changed & real)

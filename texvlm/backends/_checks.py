@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from texvlm.backends.base import Texture
-from texvlm.frames import Frame
 from texvlm.layouts.table import PADDING_LAYER, Table
 from texvlm.pyramid import TextureSpec
 from texvlm.regions import TileMask, tile_grid
 
+if TYPE_CHECKING:
+    from texvlm.backends.base import Picture
 
-def check_frame(spec: TextureSpec, layer: int, frame: Frame) -> None:
+
+def check_frame(spec: TextureSpec, layer: int, frame: Picture) -> None:
     """ValueError unless a frame fits a layer of the texture."""
     width, height = frame.size
     if width > spec.size[0] or height > spec.size[1]:
         raise ValueError(f"frame of {width} x {height}; this texture takes up to {spec.size[0]} x {spec.size[1]}")
-    if frame.channels != spec.channels or frame.pixels.dtype != spec.dtype:
+    if frame.channels != spec.channels or frame.element != spec.dtype:
         raise ValueError(
-            f"frame of {frame.channels} channels of {frame.pixels.dtype}; "
+            f"frame of {frame.channels} channels of {frame.element}; "
             f"this texture takes {spec.channels} of {spec.dtype}"
         )
     check_layer(spec, layer)

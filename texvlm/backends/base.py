@@ -167,6 +167,7 @@ class Backend(ABC):
 
     name: str
     counters: Counters
+    """Work so far, live. Reading it may wait for a device that counts what it finds to do."""
     reads_devices: bool = False
     """Whether frames may be DeviceFrame and YuvFrame, too; else `refresh` and its parts get a Frame."""
 
@@ -208,6 +209,12 @@ class Backend(ABC):
     def release_frames(self) -> None:
         """Return when no frame given so far is read from host memory any more."""
         return
+
+    def count(self, *, frames: int = 0, reallocations: int = 0, tokens_reused: int = 0) -> None:
+        """Note work that was done above this seam."""
+        self.counters.frames += frames
+        self.counters.reallocations += reallocations
+        self.counters.tokens_reused += tokens_reused
 
     def owns(self, tensor: torch.Tensor) -> bool:
         """Whether kernels of this backend can read a tensor where it lies."""
