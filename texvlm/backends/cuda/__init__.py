@@ -1,7 +1,9 @@
 """The `cuda` backend: frames in layered, mip-mapped CUDA arrays, tokens by the texture units.
 
     api        what the backend asks of a device: one small table of calls
-    driver     those calls on a real GPU; the only module that imports cuda-bindings
+    opening    finds the GPU, or says why there is none
+    driver     those calls on a real GPU
+    bindings   cuda-bindings; the only module that imports it
     compiler   NVRTC with a disk cache: cuda/*.cu -> machine code
     kernels    compiled kernels, and how their arguments are packed
     arrays     texture arrays: storage, texture and surface objects, tile versions
@@ -13,6 +15,6 @@
     graphs     a captured frame: ingest, tail and sample as one launch
     backend    the verbs of `texvlm.backends.base.Backend`
 
-Everything here runs without cuda-bindings but `driver` and `compiler`: the tests drive it with the same
+Everything here runs without cuda-bindings but `bindings` and what is built on it: the tests drive it with the same
 kernel sources, compiled for the host.
 """
