@@ -1,0 +1,84 @@
+"""Small arrays on their way to the device: token tables, row lists, the parameters of views.
+
+Each goes through a page-locked slot of a ring, so the copy is only queued. A slot is written again
+when the copy out of it is done; the host waits for that only when it is a whole ring ahead.
+"""
+
+from __future__ import annotations
+
+from ctypes import memmove
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from texvlm.backends.cuda.api import Driver, Stream
+
+SLOTS = 8
+LEAST_BYTES = 1 << 14  # of a slot: a table of 682 tokens
+
+
+@dataclass(slots=True)
+class _Slot:
+    """Page-locked memory, and the event after the copy that read it last."""
+
+    event: int
+    address: int = 0
+    size: int = 0
+
+
+class Upload:
+    """The ring. Owns its memory and events: close it when nothing queued reads them any more."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._slots: list[_Slot] = []
+        self._next = 0
+
+    def send(self, data: np.ndarray[Any, Any], stream: Stream) -> torch.Tensor:
+        """A copy of the bytes on the device, uint8, (bytes,), for work queued on this stream.
+
+        Raises:
+            RuntimeError: the stream is being captured: a replay would copy what the slot holds by then.
+        """
+        if self._driver.is_capturing(stream):
+            raise RuntimeError(
+                "an array on the host cannot be part of a captured graph; give token tables and fixations as tensors "
+                "on the device"
+            )
+        data = np.ascontiguousarray(data)
+        target = torch.empty(data.nbytes, dtype=torch.uint8, device=self._driver.device)
+        if data.nbytes:
+            slot = self._slot(data.nbytes)
+            memmove(slot.address, data.ctypes.data, data.nbytes)
+            self._driver.copy(target.data_ptr(), slot.address, data.nbytes, stream)
+            self._driver.record(slot.event, stream)
+        return target
+
+    def close(self) -> None:
+        """Free everything, waiting for copies under way. May be called twice."""
+        while self._slots:
+            slot = self._slots.pop()
+            if slot.size:
+                self._driver.wait_on_host(slot.event)
+                self._driver.free_pinned(slot.address)
+            self._driver.destroy_event(slot.event)
+
+    def _slot(self, size: int) -> _Slot:
+        """The next slot, free to be written, with room for so many bytes."""
+        if len(self._slots) < SLOTS:
+            self._next = len(self._slots)
+            self._slots.append(_Slot(self._driver.create_event()))
+        slot = self._slots[self._next]
+        self._next = (self._next + 1) % SLOTS
+        if not self._driver.is_done(slot.event):
+            self._driver.wait_on_host(slot.event)
+        if slot.size < size:
+            room = max(LEAST_BYTES, 1 << (size - 1).bit_length())
+            if slot.size:
+                self._driver.free_pinned(slot.address)
+                slot.size = 0
+            slot.address = self._driver.allocate_pinned(room)
+            slot.size = room
+        return slot
