@@ -42,6 +42,7 @@ PIXEL_PACK_BUFFER, PIXEL_UNPACK_BUFFER = 0x88EB, 0x88EC
 MAP_READ, MAP_WRITE, MAP_PERSISTENT, MAP_COHERENT = 0x1, 0x2, 0x40, 0x80
 SYNC_GPU_COMMANDS_COMPLETE, SYNC_FLUSH_COMMANDS = 0x9117, 0x1
 TIMEOUT_EXPIRED, WAIT_FAILED = 0x911B, 0x911D
+TIMESTAMP, QUERY_RESULT, QUERY_RESULT_AVAILABLE = 0x8E28, 0x8866, 0x8867
 TEXTURE_FETCH_BARRIER, SHADER_IMAGE_ACCESS_BARRIER = 0x8, 0x20
 TEXTURE_UPDATE_BARRIER, CLIENT_MAPPED_BUFFER_BARRIER = 0x100, 0x4000
 MAX_TEXTURE_SIZE, MAX_ARRAY_TEXTURE_LAYERS = 0x0D33, 0x88FF
@@ -90,6 +91,10 @@ _SHORT: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "glMemoryBarrier": (None, (_u,)),
     "glFenceSync": (_p, (_u, _u)),
     "glDeleteSync": (None, (_p,)),
+    "glCreateQueries": (None, (_u, _i, _uints)),
+    "glDeleteQueries": (None, (_i, _uints)),
+    "glQueryCounter": (None, (_u, _u)),
+    "glGetQueryObjectiv": (None, (_u, _u, _ints)),
 }
 _LONG: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "glTextureStorage3D": (None, (_u, _i, _u, _i, _i, _i)),
@@ -110,6 +115,7 @@ _LONG: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "glGetUniformLocation": (_i, (_u, _s)),
     "glDispatchCompute": (None, (_u, _u, _u)),
     "glClientWaitSync": (_u, (_p, _u, c_uint64)),
+    "glGetQueryObjectui64v": (None, (_u, _u, POINTER(c_uint64))),
     "glFlush": (None, ()),
     "glFinish": (None, ()),
 }
