@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from texvlm.backends.base import Normalisation
 from texvlm.backends.cuda.api import Driver, Stream
 from texvlm.backends.cuda.arrays import SURFACES, CudaTexture, stored_channels, surface_field
-from texvlm.backends.cuda.kernels import Definitions, Dim, Kernels
+from texvlm.backends.cuda.kernels import Definitions, Kernels
 from texvlm.backends.cuda.launch import Launch
 from texvlm.backends.cuda.upload import Upload
 from texvlm.layouts.table import TABLE_FIELDS, TOKEN_RECORD, Table
@@ -57,26 +57,26 @@ ARGUMENTS = np.dtype(
 """SampleArguments of cuda/sample.cu."""
 
 
-@dataclass(slots=True, eq=False)
-class CudaKeptTokens:
-    """Tokens kept on the device, and what they were made from.
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptTokens:
+    """Tokens of one texture array kept on the device, and what they were made from.
 
     Attributes:
         pixels: (rows, channels, patch, patch).
         rows: bits of TOKEN_RECORD of each token when it was sampled last, int32, (rows, 6).
         sampled_at: clock of its layer up to which each token is right, int64, (rows,).
-        texture: what they were sampled from; None for nothing yet.
     """
 
     pixels: torch.Tensor
     rows: torch.Tensor
     sampled_at: torch.Tensor
-    texture: CudaTexture | None = None
 
-    def forget(self) -> None:
-        """Make every token new: no row of a table has these bits."""
-        self.rows.fill_(-1)
-        self.texture = None
+    @classmethod
+    def fresh(cls, pixels: torch.Tensor) -> KeptTokens:
+        """Room for as many tokens as `pixels` has, none of which was sampled yet."""
+        count, device = len(pixels), pixels.device
+        never = torch.full((count, len(TABLE_FIELDS)), -1, dtype=torch.int32, device=device)  # the bits of no row
+        return cls(pixels, never, torch.zeros(count, dtype=torch.int64, device=device))
 
 
 class Sampler:
@@ -86,16 +86,14 @@ class Sampler:
         driver: the device.
         kernels: where compiled kernels come from.
         filtering: who mixes texels; see the module.
-        totals: work counts on the device, int64, (5,); adds to 3, tokens sampled, and 4, tokens reused.
     """
 
-    def __init__(self, driver: Driver, kernels: Kernels, *, filtering: Filtering, totals: torch.Tensor) -> None:
+    def __init__(self, driver: Driver, kernels: Kernels, filtering: Filtering) -> None:
         if filtering not in ("hardware", "exact"):
             raise ValueError(f"filtering is {filtering!r}; accepted: 'hardware', 'exact'")
         self._driver = driver
         self._kernels = kernels
         self._filtering: Filtering = filtering
-        self._totals = totals
         self._upload = Upload(driver)
 
     def sample(
@@ -107,6 +105,7 @@ class Sampler:
         rows: NDArray[np.int32] | torch.Tensor | None = None,
         *,
         stream: Stream,
+        totals: torch.Tensor,
     ) -> None:
         """Queue the sampling of rows of a table into `out`; other rows are not touched.
 
@@ -118,41 +117,33 @@ class Sampler:
             normalisation: applied to float outputs; identity for uint8.
             rows: int32, (m,), on the host or the device; None for all.
             stream: torch's current one.
+            totals: work counts on the device, int64, (5,); adds to 3, tokens sampled.
         """
         table = self.on_device(table, stream)
         if isinstance(rows, np.ndarray):
             rows = self._upload.send(np.ascontiguousarray(rows, np.int32), stream).view(torch.int32)
-        self.launch(texture, table, out, normalisation, rows, stream=stream).queue(stream)
-
-    def keep(self, texture: CudaTexture, rows: int, patch: int, dtype: torch.dtype) -> CudaKeptTokens:
-        """Room for tokens that `resample` keeps up to date; nothing is sampled yet."""
-        device = self._driver.device
-        kept = CudaKeptTokens(
-            torch.empty((rows, texture.spec.channels, patch, patch), dtype=dtype, device=device),
-            torch.empty((rows, len(TABLE_FIELDS)), dtype=torch.int32, device=device),
-            torch.zeros(rows, dtype=torch.int64, device=device),
-        )
-        kept.forget()
-        return kept
+        self.launch(texture, table, out, normalisation, rows, stream=stream, totals=totals).queue(stream)
 
     def resample(
         self,
         texture: CudaTexture,
         table: Table | torch.Tensor,
-        kept: CudaKeptTokens,
+        kept: KeptTokens,
         normalisation: Normalisation,
         *,
         stream: Stream,
+        totals: torch.Tensor,
         dirty: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Queue the sampling of those rows that lie elsewhere than before, or read updated tiles.
 
         Args:
-            texture: what to read; another one than last time makes every token new.
+            texture: what to read.
             table: as for `sample`, as many rows as are kept.
-            kept: brought up to date.
-            normalisation: as for `sample`; the same in every call for one `kept`.
+            kept: brought up to date. It belongs to one texture array and one normalisation.
+            normalisation: as for `sample`.
             stream: torch's current one.
+            totals: as for `sample`; adds to 3, tokens sampled, and 4, tokens reused.
             dirty: where to put the result, bool, (rows,), on the device; None for a new tensor.
         Returns:
             Rows that were sampled, bool, (rows,), on the device. Never set for padding.
@@ -164,10 +155,9 @@ class Sampler:
             )
         if dirty is None:
             dirty = torch.empty(len(table), dtype=torch.bool, device=self._driver.device)
-        if kept.texture is not texture:
-            kept.forget()
-        self.launch(texture, table, kept.pixels, normalisation, kept=kept, dirty=dirty, stream=stream).queue(stream)
-        kept.texture = texture
+        self.launch(
+            texture, table, kept.pixels, normalisation, kept=kept, dirty=dirty, stream=stream, totals=totals
+        ).queue(stream)
         return dirty
 
     def on_device(self, table: Table | torch.Tensor, stream: Stream) -> torch.Tensor:
@@ -192,9 +182,10 @@ class Sampler:
         normalisation: Normalisation,
         rows: torch.Tensor | None = None,
         *,
-        kept: CudaKeptTokens | None = None,
+        kept: KeptTokens | None = None,
         dirty: torch.Tensor | None = None,
         stream: Stream,
+        totals: torch.Tensor,
     ) -> Launch:
         """The launch for tensors that are all on the device; nothing is queued."""
         spec = texture.spec
@@ -211,7 +202,7 @@ class Sampler:
         if kept is not None and dirty is not None:
             a["kept"], a["sampled_at"], a["dirty"] = kept.rows.data_ptr(), kept.sampled_at.data_ptr(), dirty.data_ptr()
         a["versions"], a["clock"] = texture.versions.data_ptr(), texture.clock.data_ptr()
-        a["totals"] = self._totals.data_ptr()
+        a["totals"] = totals.data_ptr()
         a["scale"][: spec.channels] = 1 / np.asarray(normalisation.std)
         a["bias"][: spec.channels] = -np.asarray(normalisation.mean) / np.asarray(normalisation.std)
         a["inverse_size"] = 1 / np.asarray(spec.padded_size)

@@ -6,7 +6,6 @@ when the copy out of it is done; the host waits for that only when it is a whole
 
 from __future__ import annotations
 
-from ctypes import memmove
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,18 +13,17 @@ import numpy as np
 import torch
 
 from texvlm.backends.cuda.api import Driver, Stream
+from texvlm.backends.cuda.pinned import PinnedBuffer
 
 SLOTS = 8
-LEAST_BYTES = 1 << 14  # of a slot: a table of 682 tokens
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Slot:
     """Page-locked memory, and the event after the copy that read it last."""
 
+    memory: PinnedBuffer
     event: int
-    address: int = 0
-    size: int = 0
 
 
 class Upload:
@@ -50,9 +48,9 @@ class Upload:
         data = np.ascontiguousarray(data)
         target = torch.empty(data.nbytes, dtype=torch.uint8, device=self._driver.device)
         if data.nbytes:
-            slot = self._slot(data.nbytes)
-            memmove(slot.address, data.ctypes.data, data.nbytes)
-            self._driver.copy(target.data_ptr(), slot.address, data.nbytes, stream)
+            slot = self._next_slot()
+            slot.memory.bytes(data.nbytes)[: data.nbytes] = data.reshape(-1).view(np.uint8)
+            self._driver.copy(target.data_ptr(), slot.memory.address, data.nbytes, stream)
             self._driver.record(slot.event, stream)
         return target
 
@@ -60,25 +58,18 @@ class Upload:
         """Free everything, waiting for copies under way. May be called twice."""
         while self._slots:
             slot = self._slots.pop()
-            if slot.size:
-                self._driver.wait_on_host(slot.event)
-                self._driver.free_pinned(slot.address)
+            self._driver.wait_on_host(slot.event)
+            slot.memory.close()
             self._driver.destroy_event(slot.event)
 
-    def _slot(self, size: int) -> _Slot:
-        """The next slot, free to be written, with room for so many bytes."""
+    def _next_slot(self) -> _Slot:
+        """The slot that was used longest ago, once the copy out of it is done."""
         if len(self._slots) < SLOTS:
-            self._next = len(self._slots)
-            self._slots.append(_Slot(self._driver.create_event()))
+            slot = _Slot(PinnedBuffer(self._driver), self._driver.create_event())
+            self._slots.append(slot)
+            return slot
         slot = self._slots[self._next]
         self._next = (self._next + 1) % SLOTS
         if not self._driver.is_done(slot.event):
             self._driver.wait_on_host(slot.event)
-        if slot.size < size:
-            room = max(LEAST_BYTES, 1 << (size - 1).bit_length())
-            if slot.size:
-                self._driver.free_pinned(slot.address)
-                slot.size = 0
-            slot.address = self._driver.allocate_pinned(room)
-            slot.size = room
         return slot
