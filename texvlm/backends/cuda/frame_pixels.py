@@ -1,0 +1,208 @@
+"""A new frame as the device reads it: where its pixels lie and what they are. Mirrors cuda/frame_pixels.cuh.
+
+Nothing is copied or converted beforehand: interleaved or planar pixels of any strides, 4:2:0 planes as a
+decoder leaves them, and an app's own texture are all read by the one kernel that compares them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from texvlm.frames import Origin
+from texvlm.pyramid import ElementType, TextureSpec
+from texvlm.yuv import YuvFrame
+
+
+class Source(IntEnum):
+    """What a frame's pixels are; a variant of the kernel each."""
+
+    BYTES = 1
+    FLOATS = 2
+    HALVES = 3
+    NV12 = 4
+    P010 = 5
+    TEXTURE = 6
+
+
+class Access(IntEnum):
+    """Whether four neighbouring pixels can be read as aligned words."""
+
+    STRIDED = 0
+    PACKED = 1
+    PLANAR = 2
+
+
+_COLOUR = np.dtype(
+    [(name, "<i4") for name in ("base", "gain", "red_v", "green_u", "green_v", "blue_u", "mid", "shift")]
+)
+FRAME_FIELDS = np.dtype(
+    [
+        ("base", "<u8"),
+        ("chroma", "<u8"),
+        ("row", "<i8"),
+        ("column", "<i8"),
+        ("channel", "<i8"),
+        ("chroma_row", "<i8"),
+        ("chroma_column", "<i8"),
+        ("chroma_channel", "<i8"),
+        ("width", "<i4"),
+        ("height", "<i4"),
+        ("access", "<i4"),
+        ("flipped", "<i4"),
+        ("colour", _COLOUR),
+    ]
+)
+"""`FrameFields`, part of the kernel's arguments."""
+
+_TENSOR_SOURCES = {torch.uint8: Source.BYTES, torch.float32: Source.FLOATS, torch.float16: Source.HALVES}
+_ELEMENT_TYPES: dict[Source, tuple[ElementType, ...]] = {
+    Source.BYTES: ("uint8",),
+    Source.FLOATS: ("float32",),
+    Source.HALVES: ("float32",),
+    Source.NV12: ("uint8",),
+    Source.P010: ("uint8",),
+    Source.TEXTURE: ("uint8", "float32"),
+}
+"""Element types of the textures that take each kind."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FramePixels:
+    """One frame that kernels can read where it lies.
+
+    Attributes:
+        size: (width, height), texels.
+        source: what its pixels are.
+        channels: of the textures that take it.
+        fields: FRAME_FIELDS, shape (1,).
+        memory: what must live until the work that reads the frame is queued.
+    """
+
+    size: tuple[int, int]
+    source: Source
+    channels: tuple[int, ...]
+    fields: NDArray[Any]
+    memory: tuple[torch.Tensor, ...] = ()
+
+    @classmethod
+    def from_tensor(cls, pixels: torch.Tensor, *, origin: Origin = "top-left") -> FramePixels:
+        """A frame from a tensor of any strides that the device can address.
+
+        Args:
+            pixels: (height, width, channels), uint8, or float32 or float16 with values in 0..1. A
+                channel-first picture comes as `pixels.permute(1, 2, 0)`.
+            origin: where row 0 lies.
+        Raises:
+            TypeError: an element type that is not accepted.
+            ValueError: a shape or an origin that is not accepted.
+        """
+        source = _TENSOR_SOURCES.get(pixels.dtype)
+        if source is None:
+            raise TypeError(f"frame of {pixels.dtype}; accepted on the device: uint8, float32, float16")
+        if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or 0 in pixels.shape:
+            raise ValueError(
+                f"frame of shape {tuple(pixels.shape)}: accepted are (height, width, channels) with 1, 3 or 4 channels"
+            )
+        height, width, channels = map(int, pixels.shape)
+        row, column, channel = (step * pixels.element_size() for step in pixels.stride())
+        access = Access.STRIDED
+        if _aligned(pixels.data_ptr(), row if height > 1 else 0):
+            # the stride of an axis of one element says nothing
+            if column == channels and (channels == 1 or channel == 1):
+                access = Access.PACKED
+            elif column == 1 and _aligned(channel):
+                access = Access.PLANAR
+        base = pixels.data_ptr()
+        if _is_flipped(origin):
+            base, row = base + (height - 1) * row, -row
+        fields = _fields((width, height), base, access)
+        fields["row"], fields["column"], fields["channel"] = row, column, channel
+        return cls((width, height), source, (channels,), fields, (pixels,))
+
+    @classmethod
+    def from_yuv(cls, frame: YuvFrame) -> FramePixels:
+        """A 4:2:0 frame whose planes are tensors that the device can address.
+
+        Raises:
+            TypeError: planes that are no tensors.
+        """
+        luma, chroma = frame.y, frame.uv
+        if not (isinstance(luma, torch.Tensor) and isinstance(chroma, torch.Tensor)):
+            raise TypeError("planes of a frame on the device are torch tensors; these are NumPy arrays")
+        sample = luma.element_size()
+        row, column = (step * sample for step in luma.stride())
+        chroma_steps = [step * sample for step in chroma.stride()]
+        packed = (
+            _aligned(luma.data_ptr(), chroma.data_ptr(), row, chroma_steps[0])
+            and column == sample
+            and chroma_steps[1:] == [2 * sample, sample]
+        )
+        fields = _fields(frame.size, luma.data_ptr(), Access.PACKED if packed else Access.STRIDED)
+        fields["chroma"], fields["row"], fields["column"] = chroma.data_ptr(), row, column
+        fields["chroma_row"], fields["chroma_column"], fields["chroma_channel"] = chroma_steps
+        c = frame.coefficients
+        fields["colour"] = (c.half - c.gain * c.offset, c.gain, c.rv, c.gu, c.gv, c.bu, c.mid, c.shift)
+        source = Source.NV12 if frame.bits == 8 else Source.P010
+        return cls(frame.size, source, (3,), fields, (luma, chroma))
+
+    @classmethod
+    def from_texture(cls, texture: int, size: tuple[int, int], *, origin: Origin = "top-left") -> FramePixels:
+        """A frame from a texture object of `Driver.create_level_texture_object`: RGBA, values as floats.
+
+        A uint8 texture array stores clamp(value, 0, 1) * 255, rounded half up; one of float32 stores values
+        as they are. Of three channels alpha is left out. The object must live until the work is queued.
+
+        Args:
+            texture: samples one plain 2D array of four channels.
+            size: (width, height) of its content, texels.
+            origin: where row 0 lies.
+        """
+        fields = _fields(size, texture, Access.STRIDED)
+        fields["flipped"] = _is_flipped(origin)
+        return cls(size, Source.TEXTURE, (3, 4), fields)
+
+    def check_fits(self, spec: TextureSpec) -> None:
+        """ValueError unless a layer of the texture array takes this frame."""
+        width, height = self.size
+        if width > spec.size[0] or height > spec.size[1]:
+            raise ValueError(f"frame of {width} x {height}; this texture takes up to {spec.size[0]} x {spec.size[1]}")
+        if spec.channels not in self.channels or spec.dtype not in _ELEMENT_TYPES[self.source]:
+            channels = " or ".join(map(str, self.channels))
+            accepted = " or ".join(_ELEMENT_TYPES[self.source])
+            raise ValueError(
+                f"{self.source.name.lower()} frame for textures of {channels} channels of {accepted}; "
+                f"this texture takes {spec.channels} of {spec.dtype}"
+            )
+
+
+def sources_of(spec: TextureSpec) -> tuple[Source, ...]:
+    """The kinds of frame that a texture array takes."""
+    accepted = {Source.NV12: (3,), Source.P010: (3,), Source.TEXTURE: (3, 4)}
+    return tuple(
+        source
+        for source, types in _ELEMENT_TYPES.items()
+        if spec.dtype in types and spec.channels in accepted.get(source, (1, 3, 4))
+    )
+
+
+def _fields(size: tuple[int, int], base: int, access: Access) -> NDArray[Any]:
+    fields = np.zeros(1, FRAME_FIELDS)
+    fields["width"], fields["height"] = size
+    fields["base"], fields["access"] = base, access
+    return fields
+
+
+def _aligned(*numbers: int) -> bool:
+    return all(number % 4 == 0 for number in numbers)
+
+
+def _is_flipped(origin: str) -> bool:
+    if origin not in ("top-left", "bottom-left"):
+        raise ValueError(f"origin is {origin!r}; accepted: 'top-left', 'bottom-left'")
+    return origin == "bottom-left"

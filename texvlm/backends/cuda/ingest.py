@@ -1,0 +1,392 @@
+"""Frames in: one launch over the new frame, and one for the tail, on the caller's stream.
+
+`refresh` reads the frame once: it compares with level 0, writes the tiles that changed with their mips,
+and stamps them. `build_tail` builds levels 5 and up above those tiles, counts, and advances the
+layer's clock: by one for every update, whether it changed anything or not. Which tiles those are stays on
+the device; nothing here waits for it.
+
+`plan_*` say what would be launched, for who wants to queue it in a graph; the verbs launch it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from texvlm.backends._checks import check_layer
+from texvlm.backends._detect import texel_limit
+from texvlm.backends.cuda.api import Driver, Stream
+from texvlm.backends.cuda.arrays import ArrayObjects, CudaTexture, stored_channels
+from texvlm.backends.cuda.frame_pixels import FRAME_FIELDS, Access, FramePixels, Source, sources_of
+from texvlm.backends.cuda.kernels import Definitions, Dim, Kernel, Kernels
+from texvlm.pyramid import COLUMN_LEVELS, TextureSpec
+from texvlm.regions import TILE, tile_grid
+
+__all__ = ["TOTALS", "FramePixels", "Ingest", "Launch", "variants"]
+
+TOTALS = ("tiles_dirty", "bytes_uploaded", "texels_rebuilt")
+"""What the tail adds to the first entries of `totals`, as `base.Counters` defines them."""
+
+
+class Mode(IntFlag):
+    """Steps of an update."""
+
+    COMPARE = 1  # find the tiles that changed; without it, and without ALL, they are given
+    ALL = 2  # take every tile for changed
+    WRITE = 4  # level 0 from the frame
+    BUILD = 8  # levels 1 and up
+    STAMP = 16  # tile versions, and the layer's clock
+
+
+REFRESH_ARGUMENTS = np.dtype(
+    [
+        ("frame", FRAME_FIELDS),
+        ("surfaces", "<u8", (COLUMN_LEVELS + 1,)),
+        ("tiles", "<u8"),
+        ("versions", "<u8"),
+        ("clock", "<u8"),
+        ("columns", "<i4"),
+        ("rows", "<i4"),
+        ("version_columns", "<i4"),
+        ("layer", "<i4"),
+        ("limit", "<f4"),
+        ("mode", "<i4"),
+    ]
+)
+TAIL_ARGUMENTS = np.dtype(
+    [
+        ("level4", "<u8"),
+        ("above", "<u8", (4,)),
+        ("flags", "<u8"),
+        ("sums", "<u8"),
+        ("block_flags", "<u8"),
+        ("block_sums", "<u8"),
+        ("totals", "<u8"),
+        ("clock", "<u8"),
+        ("frame_size", "<u8"),
+        ("columns", "<i4"),
+        ("rows", "<i4"),
+        ("levels", "<i4"),
+        ("shift", "<i4"),
+        ("layer", "<i4"),
+        ("width", "<i4"),
+        ("height", "<i4"),
+        ("texel_bytes", "<i4"),
+        ("mode", "<i4"),
+        ("padding", "<i4"),
+    ]
+)
+READ_ARGUMENTS = np.dtype(
+    [
+        ("level", "<u8"),
+        ("target", "<u8"),
+        ("width", "<i4"),
+        ("height", "<i4"),
+        ("layer", "<i4"),
+        ("padding", "<i4"),
+    ]
+)
+
+BLOCK_CELLS = 16  # along a side of what one warp of build_tail does; four levels above are its own
+TILES_IN_BLOCK = 4
+
+_DTYPES = {"uint8": torch.uint8, "float32": torch.float32}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Launch:
+    """A kernel with its arguments, ready to be queued or put in a graph.
+
+    Attributes:
+        kernel: what runs.
+        grid: blocks.
+        block: threads of one.
+        arguments: the kernel's record, shape (1,).
+        memory: what must live until it is queued; as part of a graph, as long as the graph.
+    """
+
+    kernel: Kernel
+    grid: Dim
+    block: Dim
+    arguments: NDArray[Any]
+    memory: tuple[torch.Tensor, ...] = ()
+
+    def run(self, stream: Stream) -> None:
+        """Queue it."""
+        self.kernel.launch(self.grid, self.block, self.arguments, stream)
+
+
+class Ingest:
+    """The verbs that bring frames into texture arrays.
+
+    Tensors are made by torch for its current stream: `stream` must be that one.
+    """
+
+    def __init__(self, driver: Driver, kernels: Kernels) -> None:
+        self._driver = driver
+        self._kernels = kernels
+
+    def refresh(
+        self,
+        texture: CudaTexture,
+        layer: int,
+        frame: FramePixels,
+        *,
+        limit: float | None,
+        stream: Stream,
+        totals: torch.Tensor,
+    ) -> torch.Tensor:
+        """Bring one layer up to date with a frame, in one pass.
+
+        Args:
+            texture: what to update.
+            layer: which layer of it.
+            frame: its new content; of the size that the layer holds, where `limit` is given.
+            limit: greatest difference, in texel values, that is no change; None to take every tile.
+            stream: where to queue it.
+            totals: int64 on the device; TOTALS are added to its first entries.
+        Returns:
+            The tiles updated, bool, (rows, columns), on the device.
+        Raises:
+            ValueError: a frame or layer that does not fit.
+        """
+        columns, rows = tile_grid(frame.size)
+        tiles = torch.empty((rows, columns), dtype=torch.bool, device=self._driver.device)
+        objects = texture.storage.objects(stream)
+        _run(self.plan_refresh(texture, objects, layer, frame, limit=limit, tiles=tiles, totals=totals), stream)
+        return tiles
+
+    def detect(
+        self, texture: CudaTexture, layer: int, frame: FramePixels, *, limit: float, stream: Stream
+    ) -> torch.Tensor:
+        """The tiles that differ from level 0 by more than `limit`, as of `refresh`; nothing else is written."""
+        columns, rows = tile_grid(frame.size)
+        tiles = torch.empty((rows, columns), dtype=torch.bool, device=self._driver.device)
+        objects = texture.storage.objects(stream)
+        self._pass_over(texture, objects, layer, tiles, Mode.COMPARE, frame, limit).run(stream)
+        return tiles
+
+    def upload(
+        self,
+        texture: CudaTexture,
+        layer: int,
+        tiles: torch.Tensor,
+        frame: FramePixels,
+        *,
+        stream: Stream,
+        totals: torch.Tensor,
+    ) -> None:
+        """Write the given tiles, bool or uint8, (rows, columns), of level 0 alone; arguments as of `refresh`."""
+        mode, objects = Mode.WRITE | Mode.STAMP, texture.storage.objects(stream)
+        launches = [self._pass_over(texture, objects, layer, tiles, mode, frame)]
+        launches += self._tail(texture, objects, layer, tiles, mode, totals, frame.size)
+        _run(launches, stream)
+
+    def build_mips(
+        self,
+        texture: CudaTexture,
+        layer: int,
+        tiles: torch.Tensor,
+        size: tuple[int, int] | None = None,
+        *,
+        stream: Stream,
+        totals: torch.Tensor,
+    ) -> None:
+        """Rebuild levels 1 and up above the given tiles from level 0.
+
+        The tiles alone say how far the layer's frame reaches: `size` is not read.
+        """
+        mode, objects = Mode.BUILD | Mode.STAMP, texture.storage.objects(stream)
+        launches = [self._pass_over(texture, objects, layer, tiles, mode, None)]
+        launches += self._tail(texture, objects, layer, tiles, mode, totals, None)
+        _run(launches, stream)
+
+    def read_level(
+        self, texture: CudaTexture, layer: int, level: int, size: tuple[int, int], *, stream: Stream
+    ) -> torch.Tensor:
+        """A copy of the frame's own texels of one level, (height, width, channels), on the device.
+
+        Args:
+            texture: what to read.
+            layer: which layer of it.
+            level: mip level.
+            size: (width, height) of the frame at this level.
+            stream: where to queue it.
+        """
+        spec = texture.spec
+        check_layer(spec, layer)
+        (width, height), (limit_x, limit_y) = size, spec.storage_size(level)
+        if width > limit_x or height > limit_y:
+            raise ValueError(f"{width} x {height} texels of level {level}; this texture has {limit_x} x {limit_y}")
+        dtype, device = _DTYPES[spec.dtype], self._driver.device
+        texels = torch.empty((height, width, spec.channels), dtype=dtype, device=device)
+        arguments = np.zeros(1, READ_ARGUMENTS)
+        arguments["level"] = texture.storage.objects(stream).surfaces[level]
+        arguments["target"], arguments["layer"] = texels.data_ptr(), layer
+        arguments["width"], arguments["height"] = size
+        if texels.numel():
+            kernel = self._kernels.get("read_level.cu", _texel_definitions(spec), READ_ARGUMENTS)
+            kernel.launch((-(-width // 32), -(-height // 8), 1), (32, 8, 1), arguments, stream)
+        return texels
+
+    def close(self) -> None:
+        """Nothing is owned: kernels are those of `Kernels`, tensors are torch's."""
+
+    # ------------------------------------------------------------------ launches
+
+    def plan_refresh(
+        self,
+        texture: CudaTexture,
+        objects: ArrayObjects,
+        layer: int,
+        frame: FramePixels,
+        *,
+        limit: float | None,
+        tiles: torch.Tensor,
+        totals: torch.Tensor,
+    ) -> list[Launch]:
+        """The launches of `refresh`, in order, over these objects of the texture's storage; `tiles` is written."""
+        mode = Mode.WRITE | Mode.BUILD | Mode.STAMP | (Mode.ALL if limit is None else Mode.COMPARE)
+        first = self._pass_over(texture, objects, layer, tiles, mode, frame, limit)
+        return [first, *self._tail(texture, objects, layer, tiles, mode, totals, frame.size)]
+
+    def _pass_over(
+        self,
+        texture: CudaTexture,
+        objects: ArrayObjects,
+        layer: int,
+        tiles: torch.Tensor,
+        mode: Mode,
+        frame: FramePixels | None,
+        limit: float | None = None,
+    ) -> Launch:
+        """The launch of refresh.cu; no frame stands for what level 0 holds."""
+        spec = texture.spec
+        check_layer(spec, layer)
+        if frame is not None:
+            frame.check_fits(spec)
+        rows, columns = self._check_tiles(spec, tiles, None if frame is None else frame.size)
+        arguments = np.zeros(1, REFRESH_ARGUMENTS)
+        if frame is not None:
+            arguments["frame"] = frame.fields
+        arguments["surfaces"] = objects.surfaces[: COLUMN_LEVELS + 1]
+        arguments["tiles"] = tiles.data_ptr()
+        arguments["versions"] = texture.versions[layer].data_ptr()
+        arguments["version_columns"] = texture.versions.shape[2]
+        arguments["clock"] = texture.clock[layer].data_ptr()
+        arguments["columns"], arguments["rows"], arguments["layer"] = columns, rows, layer
+        arguments["limit"] = 0 if limit is None else texel_limit(limit, np.dtype(spec.dtype))
+        arguments["mode"] = mode
+        source = sources_of(spec)[0] if frame is None else frame.source
+        kernel = self._kernels.get("refresh.cu", _refresh_definitions(spec, source), REFRESH_ARGUMENTS)
+        grid, block = (-(-columns // TILES_IN_BLOCK), rows, 1), (32 * TILES_IN_BLOCK, 1, 1)
+        return Launch(kernel, grid, block, arguments, (tiles, *(() if frame is None else frame.memory)))
+
+    def _tail(
+        self,
+        texture: CudaTexture,
+        objects: ArrayObjects,
+        layer: int,
+        tiles: torch.Tensor,
+        mode: Mode,
+        totals: torch.Tensor,
+        size: tuple[int, int] | None,
+    ) -> list[Launch]:
+        """The launches of build_tail.cu: one, and another for every four levels beyond the eighth."""
+        spec, device = texture.spec, self._driver.device
+        kernel = self._kernels.get("build_tail.cu", _tail_definitions(spec), TAIL_ARGUMENTS)
+        rows, columns = tiles.shape
+        flags, sums = tiles, None
+        launches: list[Launch] = []
+        built = COLUMN_LEVELS
+        while True:
+            blocks_x, blocks_y = -(-columns // BLOCK_CELLS), -(-rows // BLOCK_CELLS)
+            more = Mode.BUILD in mode and spec.levels > built + 5
+            arguments = np.zeros(1, TAIL_ARGUMENTS)
+            above = objects.surfaces[built + 1 : built + 5]
+            arguments["level4"] = objects.surfaces[COLUMN_LEVELS]
+            arguments["above"][0, : len(above)] = above
+            arguments["flags"], arguments["sums"] = flags.data_ptr(), 0 if sums is None else sums.data_ptr()
+            arguments["columns"], arguments["rows"] = columns, rows
+            arguments["levels"], arguments["shift"] = len(above), 2 * (built - COLUMN_LEVELS)
+            arguments["totals"], arguments["clock"] = totals.data_ptr(), texture.clock[layer].data_ptr()
+            arguments["frame_size"] = texture.frame_sizes[layer].data_ptr()
+            arguments["layer"], arguments["mode"] = layer, mode
+            arguments["width"], arguments["height"] = (columns * TILE, rows * TILE) if size is None else size
+            arguments["texel_bytes"] = spec.texel_bytes
+            memory = [flags, totals] + ([] if sums is None else [sums])
+            if more:  # one more column and row of blocks stands for all beyond the frame
+                flags = torch.empty((blocks_y, blocks_x), dtype=torch.bool, device=device)
+                shape = (blocks_y + 1, blocks_x + 1, stored_channels(spec))
+                sums = torch.empty(shape, dtype=torch.int32, device=device)  # 32 bits of sum, whatever their kind
+                arguments["block_flags"], arguments["block_sums"] = flags.data_ptr(), sums.data_ptr()
+                memory += [flags, sums]
+            grid = (blocks_x + more, blocks_y + more, 1)
+            launches.append(Launch(kernel, grid, (32, 1, 1), arguments, tuple(memory)))
+            if not more:
+                return launches
+            built += 4
+            rows, columns = blocks_y, blocks_x
+
+    def _check_tiles(self, spec: TextureSpec, tiles: torch.Tensor, size: tuple[int, int] | None) -> tuple[int, int]:
+        """(rows, columns) of flags that kernels can read. ValueError, or TypeError, for others."""
+        if tiles.dtype not in (torch.bool, torch.uint8) or tiles.device != self._driver.device:
+            raise TypeError(
+                f"tiles of {tiles.dtype} on {tiles.device}; accepted: bool or uint8 on {self._driver.device}"
+            )
+        columns, rows = tile_grid(spec.size if size is None else size)
+        shape = tuple(tiles.shape)
+        fits = shape == (rows, columns) or (
+            size is None and len(shape) == 2 and shape[0] <= rows and shape[1] <= columns
+        )
+        if not fits or 0 in shape or not tiles.is_contiguous():
+            raise ValueError(f"tiles of shape {shape}; accepted: contiguous, {(rows, columns)} for this frame")
+        return shape[0], shape[1]
+
+
+def variants() -> list[tuple[str, Definitions, np.dtype[Any]]]:
+    """Every variant that is launched: (file, definitions, arguments)."""
+    found: dict[tuple[str, Definitions], np.dtype[Any]] = {}
+    for dtype in _DTYPES:
+        for channels in (1, 3, 4):
+            spec = TextureSpec((TILE, TILE), channels=channels, dtype="uint8" if dtype == "uint8" else "float32")
+            for source in sources_of(spec):
+                found["refresh.cu", _refresh_definitions(spec, source)] = REFRESH_ARGUMENTS
+            found["build_tail.cu", _tail_definitions(spec)] = TAIL_ARGUMENTS
+            found["read_level.cu", _texel_definitions(spec)] = READ_ARGUMENTS
+    return [(file, definitions, arguments) for (file, definitions), arguments in found.items()]
+
+
+def _texel_definitions(spec: TextureSpec) -> Definitions:
+    return (
+        ("TEXVLM_FLOAT", int(spec.dtype == "float32")),
+        ("TEXVLM_STORED", stored_channels(spec)),
+        ("TEXVLM_CHANNELS", spec.channels),
+    )
+
+
+def _refresh_definitions(spec: TextureSpec, source: Source) -> Definitions:
+    access = tuple((f"TEXVLM_ACCESS_{access.name}", int(access)) for access in Access)
+    return (*_texel_definitions(spec), ("TEXVLM_SOURCE", f"SOURCE_{source.name}"), *access, *_mode_definitions())
+
+
+def _tail_definitions(spec: TextureSpec) -> Definitions:
+    """Of a tail, which knows no third channel from a fourth: one variant serves both."""
+    stored = stored_channels(spec)
+    texels = (("TEXVLM_FLOAT", int(spec.dtype == "float32")), ("TEXVLM_STORED", stored), ("TEXVLM_CHANNELS", stored))
+    return (*texels, *_mode_definitions())
+
+
+def _mode_definitions() -> Definitions:
+    return tuple((f"TEXVLM_MODE_{mode.name}", int(mode)) for mode in Mode)
+
+
+def _run(launches: Iterable[Launch], stream: Stream) -> None:
+    for launch in launches:
+        launch.run(stream)
