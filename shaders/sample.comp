@@ -100,10 +100,21 @@ vec4 bilinear(Grid grid, uint index, int layer) {
     return mix(top, bottom, weight.y);
 }
 
-// Nearest 16-bit float, ties to even, as a 32-bit one: packHalf2x16 may cut instead of rounding.
-vec4 to_half(vec4 value) {
+// Four 16-bit floats in two words, each the nearest one, ties to even. In integers: packHalf2x16 may
+// cut instead of rounding.
+uvec2 packed_shorts(vec4 value) {
     uvec4 bits = floatBitsToUint(value);
-    return mix(uintBitsToFloat((bits + 0xfffu + ((bits >> 13) & 1u)) & ~0x1fffu), value, isnan(value));
+#if TEXVLM_OUT_BFLOAT
+    uvec4 shorts = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    shorts = mix(shorts, uvec4(0x7fc0u), isnan(value));
+#else
+    uvec4 size = bits & 0x7fffffffu;
+    uvec4 shorts = min(((size + 0xfffu + ((size >> 13) & 1u)) >> 13) - 0x1c000u, 0x7c00u);  // infinite from 65520
+    // below the smallest normal one, 2^-14, bits count steps of 2^-24: of those is the last place of a sum with 0.5
+    shorts = mix(shorts, floatBitsToUint(abs(value) + 0.5) - 0x3f000000u, lessThan(size, uvec4(0x38800000u)));
+    shorts = mix(shorts, uvec4(0x7e00u), isnan(value)) | ((bits >> 16) & 0x8000u);
+#endif
+    return uvec2(shorts.x | (shorts.y << 16), shorts.z | (shorts.w << 16));
 }
 
 #if TEXVLM_UNIT == 4
@@ -112,8 +123,7 @@ PIXELS encoded(vec4 value) {
     uvec4 bytes = uvec4(floor(clamp(value, 0.0, 1.0) * 255.0 + 0.5));
     return bytes.x | (bytes.y << 8) | (bytes.z << 16) | (bytes.w << 24);
 #elif TEXVLM_OUT_BITS == 16
-    vec4 rounded = to_half(value);
-    return uvec2(packHalf2x16(rounded.xy), packHalf2x16(rounded.zw));
+    return packed_shorts(value);
 #else
     return value;
 #endif
@@ -164,7 +174,7 @@ void main() {
 #if TEXVLM_OUT_BITS == 8
         uint bits = uint(floor(clamp(value[channel], 0.0, 1.0) * 255.0 + 0.5));
 #else
-        uint bits = packHalf2x16(vec2(to_half(vec4(value[channel])).x, 0.0));
+        uint bits = packed_shorts(vec4(value[channel], vec3(0))).x;
 #endif
         atomicAnd(pixels[element / per_word], ~(((1u << TEXVLM_OUT_BITS) - 1u) << shift));
         atomicOr(pixels[element / per_word], bits << shift);

@@ -1,6 +1,6 @@
 """The one table of bounds, and the one way to compare with the reference.
 
-Bounds are absolute, on values scaled to 0..1, for float32 output. float16 adds half a unit in the
+Bounds are absolute, on values scaled to 0..1, for float32 output. float16 and bfloat16 add half a unit in the
 last place of the value; uint8 adds half a step of rounding and the same bound as float32.
 """
 
@@ -33,6 +33,8 @@ def assert_tokens(out: torch.Tensor, expected: np.ndarray, bound: float, *, gain
         limit = np.full(expected.shape, 0.5 + 255 * bound)
     elif out.dtype == torch.float16:
         limit += np.abs(expected) * 2.0**-11 + 2.0**-25
+    elif out.dtype == torch.bfloat16:
+        limit += np.abs(expected) * 2.0**-8
     error = np.abs(got - expected)
     worst = np.unravel_index(np.argmax(error - limit), error.shape)
     assert (error <= limit).all(), (

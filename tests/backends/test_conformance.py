@@ -16,7 +16,7 @@ from compare import AT_CENTRES, anywhere, assert_tokens
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from texvlm.backends.base import Backend, Normalisation, Texture
+from texvlm.backends.base import TOKEN_DTYPES, Backend, Normalisation, Texture
 from texvlm.errors import ClosedError
 from texvlm.frames import Frame
 from texvlm.layouts import LAYOUTS, make_layout
@@ -230,7 +230,7 @@ def test_texel_centres_at_whole_lods_are_exact(fill, rng, patch):
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("stored", ["uint8", "float32"])
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.float32], ids=str)
+@pytest.mark.parametrize("dtype", TOKEN_DTYPES, ids=str)
 def test_formats_and_element_types(fill, rng, channels, stored, dtype):
     size = (120, 75)
     filled = fill(TextureSpec(size, channels=channels, dtype=stored), {0: picture(rng, size, channels, stored)})
@@ -238,7 +238,23 @@ def test_formats_and_element_types(fill, rng, channels, stored, dtype):
     assert_tokens(filled.sample(table, dtype=dtype), filled.expected(table), anywhere(filled.backend))
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("patch", [5, 16])
+def test_short_floats_are_the_nearest_ones(fill, dtype, patch):
+    """Ties go to even, too; and what has no nearest one stays what it is."""
+    scale = 2.0 ** np.arange(-20, 21)
+    values = np.concatenate([(1 + k / 2**13) * scale for k in range(0, 2**13, 37)] + [[0.0, np.inf, -np.inf, np.nan]])
+    frame = np.resize(values * np.resize([1, -1], len(values)), (96, 96, 1)).astype(np.float32)
+    filled = fill(TextureSpec((96, 96), channels=1, dtype="float32"), {0: frame})
+    centres = np.arange(patch / 2, 96 - patch / 2, patch)
+    x, y = (a.reshape(-1) for a in np.meshgrid(centres, centres))
+    table = make_table(x, y, patch, size=(96, 96))
+    exact = filled.sample(table, patch)
+    got = filled.sample(table, patch, dtype)
+    np.testing.assert_array_equal(got.cpu().float().numpy(), exact.to(dtype).cpu().float().numpy())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
 def test_normalisation_in_the_kernel(fill, rng, dtype):
     size, mean, std = (200, 100), (0.48, 0.45, 0.40), (0.26, 0.25, 0.27)
     filled = fill(TextureSpec(size), {0: picture(rng, size)})
@@ -248,7 +264,7 @@ def test_normalisation_in_the_kernel(fill, rng, dtype):
 
 
 @pytest.mark.parametrize("patch", [1, 3, 5, 14])
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16], ids=str)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.bfloat16], ids=str)
 def test_patches_that_do_not_fill_whole_words(fill, rng, patch, dtype):
     size = (90, 61)
     filled = fill(TextureSpec(size, channels=1), {0: picture(rng, size, 1)})
@@ -256,7 +272,7 @@ def test_patches_that_do_not_fill_whole_words(fill, rng, patch, dtype):
     assert_tokens(filled.sample(table, patch, dtype), filled.expected(table, patch), anywhere(filled.backend))
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.float32], ids=str)
+@pytest.mark.parametrize("dtype", TOKEN_DTYPES, ids=str)
 @pytest.mark.parametrize("patch", [3, 16])
 def test_only_rows_that_are_asked_for_are_written(fill, rng, dtype, patch):
     size = (100, 60)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from texvlm.backends import _gl_buffers, open_backend
-from texvlm.backends.base import Normalisation
+from texvlm.backends.base import TOKEN_DTYPES, Normalisation
 from texvlm.frames import Frame
 from texvlm.layouts.table import make_table
 from texvlm.pyramid import TextureSpec
@@ -40,7 +40,7 @@ def filled(backend, size=(64, 48), value=100):
     return texture
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.float32])
+@pytest.mark.parametrize("dtype", TOKEN_DTYPES, ids=str)
 def test_a_result_is_the_devices_own_memory(backend, dtype):
     out = backend.empty((3, 3, 8, 8), dtype)
     buffer, start = backend._results.find(out)

@@ -170,7 +170,9 @@ def test_a_long_tail_is_exact(backend, rng, monkeypatch, levels, runs, dtype):
 
 
 @pytest.mark.gl
-@pytest.mark.parametrize(("patch", "dtype"), [(16, torch.float32), (14, torch.float16), (7, torch.uint8)])
+@pytest.mark.parametrize(
+    ("patch", "dtype"), [(16, torch.float32), (14, torch.float16), (7, torch.uint8), (9, torch.bfloat16)]
+)
 def test_large_tables_are_sampled_in_batches(backend, rng, monkeypatch, patch, dtype):
     frame = rng.integers(0, 256, (60, 60, 3), dtype=np.uint8)
     texture = backend.create_texture(TextureSpec((60, 60)))

@@ -12,6 +12,7 @@ from texvlm.backends._gl_attached import attached_definitions
 from texvlm.backends._gl_frames import TAIL_RUNS, columns_definitions, tail_definitions
 from texvlm.backends._gl_texture import GlTexture, format_of
 from texvlm.backends._gl_tokens import sample_definitions
+from texvlm.backends.base import TOKEN_DTYPES
 from texvlm.errors import KernelBuildError
 from texvlm.layouts.table import TABLE_FIELDS, TOKEN_RECORD
 from texvlm.pyramid import TextureSpec
@@ -77,8 +78,8 @@ def variants() -> list[tuple[str, _gl_programs.Definitions]]:
                 ]
         found += [("build_tail.comp", tail_definitions(texel, threads)) for threads in {run[2] for run in TAIL_RUNS}]
     for patch, unit in ((14, 4), (7, 1)):
-        for bits in (8, 16, 32):
-            found.append(("sample.comp", sample_definitions(patch, 3, bits, unit)))
+        for dtype in TOKEN_DTYPES:
+            found.append(("sample.comp", sample_definitions(patch, 3, dtype, unit)))
     return found
 
 

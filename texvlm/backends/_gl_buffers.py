@@ -34,6 +34,7 @@ from texvlm.backends._gl_api import (
     WAIT_FAILED,
 )
 from texvlm.backends._gl_context import GlContext
+from texvlm.backends.base import TOKEN_DTYPES
 from texvlm.errors import DeviceCallError
 
 FENCE_TIMEOUT_NS = 10_000_000_000
@@ -41,8 +42,6 @@ FENCE_TIMEOUT_NS = 10_000_000_000
 
 FREE_BYTES = 256 << 20
 """Most memory that unused result buffers may keep; beyond it the oldest are given up."""
-
-_NUMPY_DTYPES = {torch.uint8: np.uint8, torch.float16: np.float16, torch.float32: np.float32}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,17 +177,16 @@ class Results:
 
     def tensor(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
         """A host tensor whose memory `sample` can write. TypeError for element types that tokens cannot have."""
-        if dtype not in _NUMPY_DTYPES:
-            raise TypeError(f"dtype is {dtype}; accepted: torch.uint8, torch.float16, torch.float32")
-        numpy_dtype = np.dtype(_NUMPY_DTYPES[dtype])
-        size = prod(shape) * numpy_dtype.itemsize
+        if dtype not in TOKEN_DTYPES:
+            raise TypeError(f"dtype is {dtype}; accepted: {', '.join(map(str, TOKEN_DTYPES))}")
+        size = prod(shape) * dtype.itemsize
         if size == 0:
             return torch.empty(tuple(shape), dtype=dtype)
         buffer = self._take(_rounded(size))
-        array: NDArray[Any] = buffer.memory[:size].view(numpy_dtype).reshape(tuple(shape))
+        array: NDArray[Any] = buffer.memory[:size].view()
         # torch keeps this array as long as any view of the tensor lives
         weakref.finalize(array, self._give_back, buffer).atexit = False
-        return torch.from_numpy(array)
+        return torch.from_numpy(array).view(dtype).view(tuple(shape))
 
     def find(self, tensor: torch.Tensor) -> tuple[MappedBuffer, int] | None:
         """The buffer behind a tensor and the byte at which it starts; None for other memory."""

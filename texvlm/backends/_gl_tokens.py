@@ -24,8 +24,6 @@ from texvlm.layouts.table import PADDING_LAYER, Table
 GROUP_THREADS = 64
 """Of sample.comp, in one workgroup."""
 
-_OUT_BITS = {torch.uint8: 8, torch.float16: 16, torch.float32: 32}
-
 
 class TokenSampler:
     """Filters tokens into mapped buffers."""
@@ -58,10 +56,10 @@ class TokenSampler:
             start: the byte of the buffer at which `out` starts.
         """
         gl, info = self._context.gl, self._context.info
-        patch, bits = int(out.shape[-1]), _OUT_BITS[out.dtype]
+        patch, bits = int(out.shape[-1]), out.dtype.itemsize * 8
         unit = 4 if patch % 2 == 0 else 1
         program = self._context.programs.use(
-            "sample.comp", sample_definitions(patch, texture.spec.channels, bits, unit)
+            "sample.comp", sample_definitions(patch, texture.spec.channels, out.dtype, unit)
         )
         gl.glProgramUniform1i(program.name, program.location("last_level"), texture.spec.levels - 1)
         self._set_vector(program, "mean", normalisation.mean, 0.0)
@@ -107,12 +105,13 @@ class TokenSampler:
         self._context.gl.glProgramUniform4f(program.name, program.location(uniform), x, y, z, w)
 
 
-def sample_definitions(patch: int, channels: int, bits: int, unit: int) -> Definitions:
+def sample_definitions(patch: int, channels: int, dtype: torch.dtype, unit: int) -> Definitions:
     """What makes one variant of sample.comp; `unit` is the output pixels that one thread writes."""
     return (
         ("TEXVLM_PATCH", patch),
         ("TEXVLM_CHANNELS", f"{channels}u"),
-        ("TEXVLM_OUT_BITS", bits),
+        ("TEXVLM_OUT_BITS", dtype.itemsize * 8),
+        ("TEXVLM_OUT_BFLOAT", int(dtype == torch.bfloat16)),
         ("TEXVLM_UNIT", unit),
         ("TEXVLM_PADDING_LAYER", f"({PADDING_LAYER})"),
     )

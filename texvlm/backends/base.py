@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     Picture = Frame | DeviceFrame | YuvFrame
 
-TOKEN_DTYPES = (torch.uint8, torch.float16, torch.float32)
+TOKEN_DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32)
 """Element types of token pixels. uint8 holds rounded k/255 values and takes no normalisation."""
 
 

@@ -139,10 +139,10 @@ class CpuBackend(Backend):
             rows = np.arange(len(table), dtype=np.int32)
         to_bytes = out.dtype == torch.uint8
         scale, bias = _scale_and_bias(normalisation, texture.spec.dtype == "uint8", to_bytes)
-        # Numba has no half floats on the host: they are filtered as float32 and converted once. By
+        # Numba has no 16-bit floats on the host: they are filtered as float32 and converted once. By
         # NumPy, as every copy on this path: torch would wake its own threads for it.
-        pixels = out.numpy()
-        direct = out.dtype != torch.float16
+        pixels = (out.view(torch.int16) if out.dtype == torch.bfloat16 else out).numpy()
+        direct = out.dtype in (torch.uint8, torch.float32)
         target = pixels if direct else np.empty((len(rows), *pixels.shape[1:]), np.float32)
         slots = rows if direct else np.arange(len(rows), dtype=np.int32)
         places, names = table_views(table)
@@ -160,7 +160,9 @@ class CpuBackend(Backend):
                 scale,
                 bias,
             )
-        if not direct:
+        if out.dtype == torch.bfloat16:
+            pixels[rows] = bfloat16_bits(target)
+        elif not direct:
             with np.errstate(over="ignore"):  # infinite, as a shader would write it
                 pixels[rows] = target.astype(np.float16)
         self.counters.tokens_sampled += int(np.count_nonzero(table["layer"][rows] != PADDING_LAYER))
@@ -203,6 +205,14 @@ class CpuBackend(Backend):
         if not isinstance(texture.handle, _Pyramids):
             raise ClosedError("this texture was destroyed")
         return texture.handle
+
+
+def bfloat16_bits(values: NDArray[np.float32]) -> NDArray[np.int16]:
+    """The nearest bfloat16 of each value, ties to even, as its bits, which NumPy has no type for."""
+    bits = values.view(np.uint32)
+    rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+    rounded[np.isnan(values)] = 0x7FC0  # rounding would carry into the sign
+    return rounded.astype(np.uint16).view(np.int16)
 
 
 @lru_cache(maxsize=64)
