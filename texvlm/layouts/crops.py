@@ -10,10 +10,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from texvlm.layouts.base import Focus, check_count, is_finite, refuse_score, require_fixations
-from texvlm.layouts.table import Table, make_table, pad_table
+from texvlm.layouts.table import Table, pad_table
+from texvlm.layouts.template import Template, fixed_template, place
 from texvlm.layouts.uniform import grid_rows, side_for_count
 from texvlm.pyramid import check_frame_size
 
@@ -67,15 +67,28 @@ class GlobalAndCrops:
         check_frame_size(size)
         refuse_score(focus, "crops")
         require_fixations(focus, self.fixations, "crops")
-        whole = pad_table(grid_rows(size, side_for_count(size, self.global_tokens)), self.global_tokens)
+        return place(self.template(size), size, focus.fixations)
+
+    def template(self, size: tuple[int, int]) -> Template:
+        """See RigidLayout.
+
+        Raises:
+            ValueError: the frame has fewer texels than `global_tokens`.
+        """
+        whole = fixed_template(pad_table(grid_rows(size, side_for_count(size, self.global_tokens)), self.global_tokens))
         crop_side = self.crop_side or float(self.crop_grid * self.patch)
-        centres = _shifted(focus.fixations, crop_side, size) if self.keep_inside else focus.fixations
         side = crop_side / self.crop_grid
-        row, column = np.divmod(np.arange(self.crop_grid**2), self.crop_grid)
-        x = centres[:, :1] + (column + 0.5) * side - crop_side / 2
-        y = centres[:, 1:] + (row + 0.5) * side - crop_side / 2
-        region = np.repeat(np.arange(1, self.fixations + 1), self.crop_grid**2)
-        return np.concatenate([whole, make_table(x.ravel(), y.ravel(), side, size=size, region=region)])
+        cells = self.crop_grid**2
+        row, column = np.divmod(np.arange(cells), self.crop_grid)
+        crop = (np.stack([column, row], axis=1) + 0.5) * side - crop_side / 2
+        served = np.repeat(np.arange(self.fixations, dtype=np.int32), cells)
+        return Template(
+            np.concatenate([whole.offset, np.tile(crop, (self.fixations, 1))]),
+            np.concatenate([whole.side, np.full(len(served), side)]),
+            np.concatenate([whole.region, served + 1]),
+            np.concatenate([whole.anchor, served]),
+            crop_side / 2 if self.keep_inside else None,
+        )
 
 
 def split_budget(tokens: int, fixations: int) -> tuple[int, int]:
@@ -88,10 +101,3 @@ def split_budget(tokens: int, fixations: int) -> tuple[int, int]:
         raise ValueError(f"{tokens} tokens cannot hold a global grid and {fixations} crops; ask for {fixations + 1}")
     crop_grid = max(1, math.isqrt(tokens // 2 // fixations))
     return tokens - fixations * crop_grid**2, crop_grid
-
-
-def _shifted(centres: NDArray[np.float64], crop_side: float, size: tuple[int, int]) -> NDArray[np.float64]:
-    """Centres moved so that the crops lie inside the frame, or are centred where they cannot."""
-    frame = np.asarray(size, np.float64)
-    low = np.minimum(crop_side / 2, frame / 2)
-    return np.clip(centres, low, frame - low)

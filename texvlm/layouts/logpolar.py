@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from texvlm.layouts.base import Focus, check_count, refuse_score, require_fixations
-from texvlm.layouts.table import Table, make_table
+from texvlm.layouts.table import Table
+from texvlm.layouts.template import Template, place
 from texvlm.visual_field import VisualField, check_e2, check_fov
 
 NARROWEST, WIDEST = 1, 4  # wedges per ring that `split_count` accepts; beyond, cells are far from square
@@ -64,15 +65,20 @@ class LogPolar:
         """
         refuse_score(focus, "logpolar")
         require_fixations(focus, 1, "logpolar")
+        return place(self.template(size), size, focus.fixations)
+
+    def template(self, size: tuple[int, int]) -> Template:
+        """See RigidLayout."""
         field = VisualField(size, self.fov_deg)
         edge = 1 + float(field.eccentricity_deg(math.hypot(*size) / 2)) / self.e2_deg
         exponents = np.arange(2 * self.rings + 1) / (2 * self.rings)  # borders and middles of rings in turn
         radii = field.radius_texels(self.e2_deg * (edge**exponents - 1))
         area = np.diff(radii[::2] ** 2) * np.pi / self.wedges
         angle = (np.arange(self.wedges) + 0.5) * (2 * np.pi / self.wedges)
-        x = focus.fixations[0, 0] + np.outer(radii[1::2], np.cos(angle))
-        y = focus.fixations[0, 1] + np.outer(radii[1::2], np.sin(angle))
-        return make_table(x.ravel(), y.ravel(), np.repeat(np.sqrt(area), self.wedges), size=size)
+        x, y = np.outer(radii[1::2], np.cos(angle)), np.outer(radii[1::2], np.sin(angle))
+        region = np.zeros(self.tokens, np.int32)
+        offsets = np.stack([x.ravel(), y.ravel()], axis=1)
+        return Template(offsets, np.repeat(np.sqrt(area), self.wedges), region, region)
 
 
 def split_count(tokens: int) -> tuple[int, int]:

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texvlm.layouts.base import Focus, check_count, refuse_score, require_fixations
-from texvlm.layouts.table import Table, make_table
+from texvlm.layouts.table import Table
+from texvlm.layouts.template import Template, place
 from texvlm.pyramid import check_frame_size
 
 RING_PRESETS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
@@ -89,13 +90,14 @@ class Rings:
         check_frame_size(size)
         refuse_score(focus, "rings")
         require_fixations(focus, self.fixations, "rings")
+        return place(self.template(size), size, focus.fixations)
+
+    def template(self, size: tuple[int, int]) -> Template:
+        """See RigidLayout."""
         scale = max(size) / self.field_texels if self.scale == "frame" else self.scale
-        offsets = _offsets(self.strides, self.grids) * (self.patch * scale)
-        x = focus.fixations[:, :1] + offsets[:, 0]
-        y = focus.fixations[:, 1:] + offsets[:, 1]
-        region = np.repeat(np.arange(self.fixations), len(offsets))
-        side = np.tile(offsets[:, 2], self.fixations)
-        return make_table(x.ravel(), y.ravel(), side, size=size, region=region)
+        offsets = np.tile(_offsets(self.strides, self.grids) * (self.patch * scale), (self.fixations, 1))
+        region = np.repeat(np.arange(self.fixations, dtype=np.int32), len(offsets) // self.fixations)
+        return Template(offsets[:, :2], offsets[:, 2], region, region)
 
 
 def _prove_nesting(strides: tuple[int, ...], grids: tuple[int, ...]) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from texvlm.layouts.base import Focus, check_count, refuse_score
 from texvlm.layouts.table import Table, make_table, pad_table
+from texvlm.layouts.template import Template, fixed_template
 from texvlm.pyramid import check_frame_size
 
 
@@ -48,8 +49,20 @@ class UniformGrid:
         Raises:
             ValueError: the frame has fewer texels than `tokens`, or the focus has a score map.
         """
-        check_frame_size(size)
         refuse_score(focus, "uniform")
+        return self._rows(size)
+
+    def template(self, size: tuple[int, int]) -> Template:
+        """See RigidLayout.
+
+        Raises:
+            ValueError: the frame has fewer texels than `tokens`.
+        """
+        return fixed_template(self._rows(size))
+
+    def _rows(self, size: tuple[int, int]) -> Table:
+        """The table, whatever is looked at."""
+        check_frame_size(size)
         if self.tokens is None:
             return grid_rows(size, self.side or self.patch)
         return pad_table(grid_rows(size, side_for_count(size, self.tokens)), self.tokens)
