@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from ctypes import POINTER, byref, c_char_p, c_int, c_uint, c_void_p
+from ctypes import POINTER, byref, c_char_p, c_int, c_ssize_t, c_uint, c_void_p
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -22,6 +22,7 @@ OPENGL_API = 0x30A2
 SURFACE_TYPE, PBUFFER_BIT, RENDERABLE_TYPE, OPENGL_BIT, NONE = 0x3033, 0x0001, 0x3040, 0x0008, 0x3038
 CONTEXT_MAJOR, CONTEXT_MINOR, CONTEXT_PROFILE, CORE_PROFILE = 0x3098, 0x30FB, 0x30FD, 0x1
 WIDTH, HEIGHT = 0x3057, 0x3056
+CUDA_DEVICE_NV = 0x323A
 
 GL_VERSION = (4, 5)
 """Direct state access and persistent mapping need it; drivers with compute shaders have it."""
@@ -126,6 +127,15 @@ class Egl:
         if not found and "EGL_MESA_platform_surfaceless" in extensions:
             found.append(EglDevice(-1, 0, False))
         return found
+
+    def cuda_ordinal(self, device: EglDevice) -> int | None:
+        """The CUDA device that EGL says this is, or None. A hint: CUDA_VISIBLE_DEVICES renumbers only CUDA's."""
+        query = self.extension("eglQueryDeviceAttribEXT", c_uint, c_void_p, c_int, POINTER(c_ssize_t))
+        value = c_ssize_t(-1)
+        # drivers without CUDA return false, leave the value alone, and may set no error
+        if not device.handle or query is None or not query(device.handle, CUDA_DEVICE_NV, byref(value)):
+            return None
+        return value.value if value.value >= 0 else None
 
     def open_display(self, device: EglDevice) -> int:
         """The initialised EGLDisplay of a device; the same one for every caller in the process.

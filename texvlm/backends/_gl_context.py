@@ -240,6 +240,27 @@ def headless_context(device: EglDevice) -> HeadlessContext:
         return _headless[device.index]
 
 
+def accepted_context(device: EglDevice, refuse: Callable[[HeadlessContext], str | None]) -> HeadlessContext | str:
+    """The process's context on a device, unless it is refused: then why, and one made only to ask is destroyed.
+
+    Raises:
+        DeviceCallError, BackendUnavailable: see HeadlessContext, or from `refuse`.
+    """
+    with _lock:
+        known = _headless.get(device.index)
+        context = known if known is not None and known.alive else HeadlessContext(device)
+        refusal: str | None = "asking it failed"
+        try:
+            refusal = refuse(context)
+        finally:
+            if refusal is not None and context is not known:
+                context.stop()
+        if refusal is None:
+            _headless[device.index] = context
+            return context
+        return refusal
+
+
 def look_at(device: EglDevice) -> GlInfo:
     """What a device's context says of itself; a context made only for this is destroyed again.
 

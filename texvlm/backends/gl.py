@@ -186,12 +186,19 @@ class GlBackend(Backend):
         if threshold is None or not isinstance(frame, Frame):
             return None
         tiles = self.detect(texture, layer, frame, threshold)
-        if tiles.any():
-            handle = self._handle(texture)
-            with self._mirrored(handle, layer, tiles, frame):
-                written = self._run(partial(self._writer.refresh, handle, layer, tiles))
-            self.counters.texels_rebuilt += int(np.count_nonzero(tiles)) * column_texels() + written
+        self.write(texture, layer, tiles, frame)
         return tiles
+
+    def write(self, texture: Texture, layer: int, tiles: TileMask, frame: Frame) -> None:
+        """`upload` and `build_mips` in one pass."""
+        handle = self._handle(texture)
+        check_frame(texture.spec, layer, frame)
+        check_tiles(tiles, frame.size)
+        if not tiles.any():
+            return
+        with self._mirrored(handle, layer, tiles, frame):
+            written = self._run(partial(self._writer.refresh, handle, layer, tiles))
+        self.counters.texels_rebuilt += int(np.count_nonzero(tiles)) * column_texels() + written
 
     @contextmanager
     def _mirrored(self, handle: GlTexture, layer: int, tiles: TileMask, frame: Frame) -> Iterator[None]:

@@ -1,0 +1,115 @@
+"""An application's own OpenGL texture as a source on the cuda backend: no copy through the host.
+
+It is registered once, for reading only, and mapped only while a frame is taken from it, so that the
+application may draw into it in between. Its context must be current on the calling thread, at attach
+and for every frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from texvlm.backends._gl_attached import examine, require_unchanged
+from texvlm.backends.attached import AttachedFrame, AttachedTexture, SourceFormat
+from texvlm.backends.cuda.api import Driver, Stream
+from texvlm.backends.cuda.frame_pixels import FramePixels
+from texvlm.backends.cuda.gl_context import open_current_for
+from texvlm.backends.cuda.interop import GlImage, Interop, MappingState
+from texvlm.errors import ClosedError
+from texvlm.frames import Origin
+
+
+class Attachments:
+    """The application's textures that one backend reads."""
+
+    def __init__(self, driver: Driver, interop: Interop | None = None) -> None:
+        """With the interop of a backend that is on the application's context, or with what is current at attach."""
+        self._driver = driver
+        self._interop = interop
+        self._attached: list[AttachedTexture] = []
+
+    @property
+    def maps(self) -> int:
+        """Calls that mapped textures so far, through this interop."""
+        return 0 if self._interop is None else self._interop.maps
+
+    def attach(
+        self,
+        name: int,
+        target: int,
+        size: tuple[int, int],
+        *,
+        layer: int = 0,
+        level: int = 0,
+        origin: Origin = "top-left",
+        format: SourceFormat | None = None,
+    ) -> AttachedTexture:
+        """A texture of the context that is current as a source of AttachedFrames; see `_gl_attached.examine`.
+
+        Its storage must stay as it is until `detach`.
+
+        Raises:
+            ValueError, TypeError: it cannot be one.
+            BackendUnavailable: no context is current, or not one on this device.
+            DeviceCallError: the driver refuses it.
+        """
+        if self._interop is None:
+            self._interop = Interop(self._driver, open_current_for(self._driver))
+        interop = self._interop
+
+        def find() -> AttachedTexture:
+            image = examine(
+                interop.context.gl, name, target, size, layer=layer, level=level, origin=origin, format=format
+            )
+            return AttachedTexture(image, interop.register(name, target, "read"))
+
+        attached = interop.run(find)
+        self._attached.append(attached)
+        return attached
+
+    @contextmanager
+    def pixels(self, frame: AttachedFrame, stream: Stream) -> Iterator[FramePixels]:
+        """A frame as kernels queued on the stream inside the scope read it; the texture is mapped meanwhile.
+
+        Raises:
+            ClosedError: it was detached, deleted, or given other storage.
+            DeviceCallError: a wrong thread, or another context is current.
+        """
+        attached, driver = frame.texture, self._driver
+        registered, interop = self._registered(attached)
+        image = attached.image
+        interop.run(lambda: require_unchanged(interop.context.gl, image))
+        interop.map([registered], stream)
+        try:
+            level = interop.run(lambda: driver.mapped_level(registered.resource, image.layer, image.level))
+            texture = driver.create_level_texture_object(level, normalised=image.format == "rgba8")
+            try:
+                yield FramePixels.from_texture(texture, image.size, origin=image.origin)
+            finally:
+                driver.destroy_texture_object(texture)
+        finally:
+            interop.unmap([registered], stream)
+
+    def detach(self, texture: AttachedTexture) -> None:
+        """Read it no more, and let the application delete it. May be called twice; after a failure, too."""
+        if texture.handle is None:
+            return
+        registered, interop = self._registered(texture)
+        if registered.state is MappingState.MAPPED:  # an unmap failed
+            interop.unmap([registered], self._driver.current_stream())
+        if registered.state is not MappingState.CLOSED:
+            interop.unregister(registered)
+        texture.handle = None
+        self._attached.remove(texture)
+
+    def close(self) -> None:
+        """Detach all. DeviceCallError when the application's context is not current on this thread."""
+        while self._attached:
+            self.detach(self._attached[-1])
+
+    def _registered(self, attached: AttachedTexture) -> tuple[GlImage, Interop]:
+        if attached not in self._attached or self._interop is None:
+            raise ClosedError(f"texture {attached.image.name} was detached; attach it anew")
+        assert isinstance(attached.handle, GlImage), "an attached texture is registered"
+        return attached.handle, self._interop

@@ -1,0 +1,185 @@
+"""The cuda backend over arrays that OpenGL owns, in two mapping modes.
+
+`resident`: arrays stay mapped; frames come in through CUDA as on arrays of its own. OpenGL gets an array
+only for the scope of `lent_to_gl`, for example to show it.
+
+`epochs`: frames come in through OpenGL, tokens go out through CUDA. Mapping is lazy: frames of any number
+of layers and arrays are uploaded while nothing is mapped, and the first tokens afterwards map all arrays
+in one call. Frames are compared in host memory, so they must come from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+
+from texvlm.backends._gl_context import GlContext
+from texvlm.backends._gl_texture import GlTexture
+from texvlm.backends.attached import AttachedFrame
+from texvlm.backends.base import Counters, PendingTiles, Texture
+from texvlm.backends.cuda.api import Driver
+from texvlm.backends.cuda.arrays import Storage
+from texvlm.backends.cuda.backend import CudaBackend, Filtering
+from texvlm.backends.cuda.gl_arrays import GlArray, GlArrays
+from texvlm.backends.cuda.gl_context import probe_interop
+from texvlm.backends.cuda.interop import Interop
+from texvlm.backends.cuda.kernels import Compiler
+from texvlm.backends.gl import GlBackend
+from texvlm.frames import Frame
+from texvlm.pyramid import TextureSpec
+from texvlm.regions import TileMask, tile_grid
+
+if TYPE_CHECKING:
+    from texvlm.backends.base import Picture
+
+Mapping = Literal["resident", "epochs"]
+"""How arrays that OpenGL owns are shared; see above."""
+
+
+class CudaGlBackend(CudaBackend):
+    """Texture arrays of one OpenGL context, sampled by the CUDA device that it is on."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        compiler: Compiler,
+        context: GlContext,
+        *,
+        mapping: Mapping,
+        filtering: Filtering = "hardware",
+    ) -> None:
+        """On a context from `gl_context.open_headless_for` or `open_current_for`.
+
+        Raises:
+            BackendUnavailable: the two sides do not see the same texels.
+        """
+        super().__init__(driver, compiler, filtering=filtering)
+        self._mapping = mapping
+        self._frames_by_gl = mapping == "epochs"
+        self.reads_devices = not self._frames_by_gl
+        self._gl = GlBackend(context)
+        self._interop = Interop(driver, context)
+        self._arrays = GlArrays(driver, self._interop, self._gl)
+        try:
+            probe_interop(driver, self._kernels, context, self._gl)
+        except BaseException:
+            self.close()
+            raise
+
+    def _make_storage(self, spec: TextureSpec) -> Storage:
+        return self._arrays.create(spec)
+
+    @contextmanager
+    def lent_to_gl(self, texture: Texture) -> Iterator[int]:
+        """OpenGL's name of a texture array, which is OpenGL's until the scope ends; see GlArray.lent_to_gl."""
+        with self._array(texture).lent_to_gl(self._enter()) as name:
+            yield name
+
+    # ------------------------------------------------------------------ frames in, by OpenGL
+
+    def detect(self, texture: Texture, layer: int, frame: Frame, threshold: float) -> TileMask:
+        """See Backend. In epochs on the host, against the mirror: nothing is mapped or unmapped."""
+        if not self._frames_by_gl:
+            return super().detect(texture, layer, frame, threshold)
+        return self._gl.detect(self._array(texture).owned, layer, frame, threshold)
+
+    def upload(self, texture: Texture, layer: int, tiles: TileMask, frame: Frame) -> None:
+        """See Backend."""
+        if not self._frames_by_gl:
+            super().upload(texture, layer, tiles, frame)
+            return
+        self._gl.upload(self._for_gl(texture), layer, tiles, frame)
+        self._stamp(texture, layer, tiles, frame.size)
+
+    def build_mips(self, texture: Texture, layer: int, tiles: TileMask) -> None:
+        """See Backend."""
+        if not self._frames_by_gl:
+            super().build_mips(texture, layer, tiles)
+            return
+        self._gl.build_mips(self._for_gl(texture), layer, tiles)
+        self._stamp(texture, layer, tiles, None)
+
+    def refresh(
+        self, texture: Texture, layer: int, frame: Picture, threshold: float | None
+    ) -> TileMask | PendingTiles | None:
+        """See Backend. In epochs, unchanged frames leave the arrays mapped."""
+        if not self._frames_by_gl:
+            return super().refresh(texture, layer, frame, threshold)
+        owned = self._array(texture).owned
+        if isinstance(frame, AttachedFrame):
+            return self._refresh_attached(texture, layer, frame, threshold)
+        if not isinstance(frame, Frame):
+            return None
+        columns, rows = tile_grid(frame.size)
+        tiles: TileMask = np.ones((rows, columns), np.bool_)
+        if threshold is not None:
+            tiles = self._gl.detect(owned, layer, frame, threshold)
+        if tiles.any():
+            self._gl.write(self._for_gl(texture), layer, tiles, frame)
+            self._stamp(texture, layer, tiles, frame.size)
+        return tiles
+
+    def _refresh_attached(
+        self, texture: Texture, layer: int, frame: AttachedFrame, threshold: float | None
+    ) -> TileMask | PendingTiles | None:
+        """The application's texture comes in through CUDA; the mirror knows nothing of it."""
+        handle = self._array(texture).owned.handle
+        assert isinstance(handle, GlTexture), "the texture is alive"
+        compared = None if layer in handle.unsure else threshold
+        handle.unsure.add(layer)
+        tiles = super().refresh(texture, layer, frame, compared)
+        handle.unsure.discard(layer)
+        handle.unmirrored.add(layer)
+        return tiles
+
+    def _for_gl(self, texture: Texture) -> Texture:
+        """The texture as OpenGL's side knows it, unmapped."""
+        array = self._array(texture)
+        self._arrays.for_gl(self._enter())
+        return array.gl_texture
+
+    def _stamp(self, texture: Texture, layer: int, tiles: TileMask, size: tuple[int, int] | None) -> None:
+        """Note on the device which tiles OpenGL has written, as the ingest kernels do for theirs."""
+        handle = self._handle(texture)
+        self._enter()
+        rows, columns = tiles.shape
+        versions = handle.versions[layer, :rows, :columns]
+        written = self._to_device(tiles).to(torch.bool)
+        versions.copy_(torch.where(written, handle.clock[layer] + 1, versions))
+        handle.clock[layer] += 1
+        if size is not None:
+            handle.frame_sizes[layer].copy_(torch.tensor(size, dtype=torch.int32))
+
+    # ------------------------------------------------------------------ the rest
+
+    @property
+    def counters(self) -> Counters:  # type: ignore[override]
+        """See CudaBackend. What OpenGL's side did counts, too."""
+        ours, theirs = super().counters, self._gl.counters
+        return replace(
+            ours,
+            tiles_compared=ours.tiles_compared + theirs.tiles_compared,
+            tiles_dirty=ours.tiles_dirty + theirs.tiles_dirty,
+            bytes_uploaded=ours.bytes_uploaded + theirs.bytes_uploaded,
+            texels_rebuilt=ours.texels_rebuilt + theirs.texels_rebuilt,
+            maps=ours.maps + self._interop.maps,
+        )
+
+    def describe(self) -> dict[str, object]:
+        """See Backend."""
+        return {**super().describe(), "mapping": f"cuda-gl {self._mapping}", "opengl": self._gl.describe()}
+
+    def close(self) -> None:
+        """See CudaBackend. CUDA lets go of every array before OpenGL deletes it."""
+        super().close()
+        self._gl.close()
+
+    def _array(self, texture: Texture) -> GlArray:
+        storage = self._handle(texture).storage
+        assert isinstance(storage, GlArray), "this backend makes no other storage"
+        return storage
