@@ -4,6 +4,8 @@ Children wholly outside the frame are never made, so a split adds 3, 1 or 0 leav
 that cuts half of the node off, 0 at a corner that cuts off three quarters. That is why an exact
 count is a matter of the residue modulo 3: where the frame cuts no node, counts come in steps of 3;
 elsewhere one border split more or less reaches any count, which `_settle` arranges.
+
+`cuda/plan_quadtree.cu` plans the same rows on a device, ties included; what changes here changes there.
 """
 
 from __future__ import annotations

@@ -13,13 +13,13 @@ Numba's disk cache watches only the file of the outermost function: after an edi
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from texvlm import _compiled
+from texvlm.layouts._eccentricity import eccentricity_deg
 
 compiled = _compiled.compiled()
 
@@ -143,8 +143,8 @@ def _density(view: View, x0: float, y0: float, x1: float, y1: float) -> tuple[fl
     for i in range(len(view.weights)):
         dx = max(x0 - view.fixations[i, 0], view.fixations[i, 0] - x1, 0.0)
         dy = max(y0 - view.fixations[i, 1], view.fixations[i, 1] - y1, 0.0)
-        eccentricity = math.degrees(math.atan(math.hypot(dx, dy) / view.focal))
-        share = view.weights[i] / (eccentricity + view.e2_deg) ** 2
+        spacing = eccentricity_deg(dx, dy, view.focal) + view.e2_deg
+        share = view.weights[i] / (spacing * spacing)
         total += share
         if share > most:
             most, region = share, i

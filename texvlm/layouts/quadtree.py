@@ -77,7 +77,7 @@ class Quadtree:
         for name, side in (("min_side", self.min_side), ("max_side", self.max_side)):
             if side is not None and not (is_finite(side) and side >= 1):
                 raise ValueError(f"{name} is {side!r}; it is a finite number of texels, 1 or more")
-        if self._max_level < 0:
+        if self.max_level < 0:
             raise ValueError(
                 f"no side patch * 2**k with patch {self.patch} lies between min_side {self.least_side:g} "
                 f"and max_side {self.max_side:g}; widen the range"
@@ -91,8 +91,8 @@ class Quadtree:
         return _side_at(self.patch, self.min_side, math.ceil)
 
     @property
-    def _max_level(self) -> int:
-        """log2 of the greatest side in units of the least one; negative when there is none."""
+    def max_level(self) -> int:
+        """log2 of the greatest side in units of the least one; larger squares are split before all others."""
         if self.max_side is None:
             return UNLIMITED_LEVEL
         return round(math.log2(_side_at(self.patch, self.max_side, math.floor) / self.least_side))
@@ -110,14 +110,14 @@ class Quadtree:
 
         field = VisualField(size, self.fov_deg)
         unit = self.least_side
-        cells = self._check_budget(size, unit)
+        cells = self.check_budget(size)
         view = View(
             cells[0],
             cells[1],
             unit,
             float(size[0]),
             float(size[1]),
-            self._max_level,
+            self.max_level,
             np.ascontiguousarray(focus.fixations, np.float64),
             np.ascontiguousarray(focus.weights / focus.weights.max(), np.float64),
             field.focal_texels,
@@ -134,7 +134,7 @@ class Quadtree:
         columns, rows = _cells(size, self.least_side)
         if self.max_side is None:
             return 1, columns * rows
-        widest = _cells(size, self.least_side * 2**self._max_level)
+        widest = _cells(size, self.least_side * 2**self.max_level)
         return widest[0] * widest[1], columns * rows
 
     def reachable_counts(self, size: tuple[int, int], *, up_to: int) -> list[int]:
@@ -148,8 +148,9 @@ class Quadtree:
         candidates = range(least, min(greatest, up_to) + 1)
         return [n for n in candidates if replace(self, tokens=n).plan(size, centre)["layer"][-1] == 0]
 
-    def _check_budget(self, size: tuple[int, int], unit: float) -> tuple[int, int]:
-        """(columns, rows) of least squares; ValueError when they or the greatest do not allow `tokens`."""
+    def check_budget(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(columns, rows) of least squares; ValueError when they or the greatest do not allow `tokens`; see `plan`."""
+        unit = self.least_side
         columns, rows = _cells(size, unit)
         if self.tokens > columns * rows and self.small_frames == "refuse":
             raise ValueError(
