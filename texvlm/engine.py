@@ -25,7 +25,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from texvlm.backends import open_backend
 from texvlm.backends.base import TOKEN_DTYPES, Backend, Counters, Normalisation
-from texvlm.frames import Origin, as_frame
+from texvlm.device_frames import take_frame
+from texvlm.frames import Origin
 from texvlm.guard import CallGuard
 from texvlm.layouts import Layout, make_layout
 from texvlm.layouts.table import Table
@@ -147,26 +148,34 @@ class Engine:
         pts: float | None = None,
         channels_first: bool = False,
         origin: Origin = "top-left",
+        non_blocking: bool = False,
     ) -> SubmitReport:
         """Take the next frame of one source. Afterwards |stored - frame| <= threshold everywhere.
 
         Args:
-            frame: a texvlm.Frame, NumPy array, torch tensor or anything with `__dlpack__`; see
-                texvlm.frames.as_frame for shapes and element types.
+            frame: a texvlm.Frame, YuvFrame, NumPy array, torch tensor or anything with `__dlpack__` or
+                `__cuda_array_interface__`; see texvlm.device_frames.take_frame. A backend that reads
+                device memory takes pixels where they lie, after what their producer queued.
             source: which source, 0-based.
             pts: presentation time, seconds, where `frame` does not carry one.
             channels_first: the array's first axis counts channels.
             origin: where the array's row 0 lies.
+            non_blocking: return while a frame in page-locked host memory is still being read; it must
+                not be written before the device is done with it. Other frames are free at once.
         Raises:
             ValueError, TypeError: frame or source not accepted; the engine is unchanged.
             MemoryError: no room for a larger frame; the engine is unchanged.
             DeviceCallError: the device failed in between; this source has no frame until its next one.
         """
         with self._guard.call("submit"):
-            picture = as_frame(frame, channels_first=channels_first, origin=origin, pts=pts)
+            picture = take_frame(
+                frame, reader=self._backend.reader(), channels_first=channels_first, origin=origin, pts=pts
+            )
             if not 0 <= index(source) < self._sources:
                 raise ValueError(f"source {source}; this engine has 0..{self._sources - 1}")
             report = self._store.put(picture, source, self._stages)
+            if not non_blocking:
+                self._backend.release_frames()
             self._pts[source] = np.nan if picture.pts is None else picture.pts
             return report
 

@@ -149,8 +149,6 @@ class FrameStore:
                 nothing has changed.
             MemoryError: no room for a larger texture array; nothing has changed.
         """
-        if not isinstance(frame, Frame) and not self._backend.reads_devices:
-            frame = frame.to_frame()
         texture, reallocated = self._fit(frame)
         known = self.frame_size(source)
         stages.restart()

@@ -33,7 +33,7 @@ from texvlm.pyramid import TextureSpec
 from texvlm.regions import TileMask, tile_grid
 
 if TYPE_CHECKING:
-    from texvlm.device_frames import DeviceFrame
+    from texvlm.device_frames import DeviceFrame, DeviceReader
     from texvlm.layouts.base import Layout
     from texvlm.yuv import YuvFrame
 
@@ -168,8 +168,6 @@ class Backend(ABC):
     name: str
     counters: Counters
     """Work so far, live. Reading it may wait for a device that counts what it finds to do."""
-    reads_devices: bool = False
-    """Whether frames may be DeviceFrame and YuvFrame, too; else `refresh` and its parts get a Frame."""
 
     @abstractmethod
     def create_texture(self, spec: TextureSpec) -> Texture:
@@ -215,6 +213,10 @@ class Backend(ABC):
         self.counters.frames += frames
         self.counters.reallocations += reallocations
         self.counters.tokens_reused += tokens_reused
+
+    def reader(self) -> DeviceReader | None:
+        """How frames on a device are read, now; None where `refresh` and its parts take a Frame only."""
+        return None
 
     def owns(self, tensor: torch.Tensor) -> bool:
         """Whether kernels of this backend can read a tensor where it lies."""

@@ -1,0 +1,378 @@
+"""The verbs of `Backend` on a CUDA device.
+
+Everything is queued on torch's current stream and nothing waits for the device, but for what must be
+known on the host: `detect`, `read_level`, the tiles of a report, and `counters`. Which tiles changed,
+and hence which tokens must be sampled again, is found and kept on the device.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from texvlm.backends._checks import check_frame, check_layer, check_sample, check_tiles
+from texvlm.backends.base import Backend, Counters, Normalisation, PendingTiles, Texture, TokenKeeper
+from texvlm.backends.cuda.api import Driver, Stream
+from texvlm.backends.cuda.arrays import CudaTexture, OwnArray, Storage, create_texture
+from texvlm.backends.cuda.ingest import FramePixels, Ingest
+from texvlm.backends.cuda.kernels import Compiler, Kernels
+from texvlm.backends.cuda.planner import Planner
+from texvlm.backends.cuda.sampler import Filtering, KeptTokens, Sampler
+from texvlm.backends.cuda.staging import Staging
+from texvlm.device_frames import DeviceFrame, DeviceReader
+from texvlm.errors import ClosedError
+from texvlm.frames import Frame
+from texvlm.layouts import Layout
+from texvlm.layouts.table import Table
+from texvlm.pyramid import TextureSpec, level_size
+from texvlm.regions import TileMask
+from texvlm.yuv import YuvFrame
+
+if TYPE_CHECKING:
+    from texvlm.backends.base import Picture
+
+TOTALS = ("tiles_dirty", "bytes_uploaded", "texels_rebuilt", "tokens_sampled", "tokens_reused")
+"""What the kernels count, in the order of their totals."""
+
+
+class CudaBackend(Backend):
+    """Texture arrays of one CUDA device. Safe from any thread, one call at a time (the engine sees to it).
+
+    Calls may come on different streams: each waits, on the device, for what the last one queued.
+    """
+
+    name = "cuda"
+
+    def __init__(self, driver: Driver, compiler: Compiler, *, filtering: Filtering = "hardware") -> None:
+        self._driver = driver
+        self._filtering = filtering
+        self._kernels = Kernels(driver, compiler)
+        self._ingest = Ingest(driver, self._kernels)
+        self._sampler = Sampler(driver, self._kernels, filtering)
+        self._planner = Planner(driver, self._kernels)
+        self._staging = Staging(driver)
+        self._totals = torch.zeros(len(TOTALS), dtype=torch.int64, device=driver.device)
+        self._counted = Counters()
+        self._order = driver.create_event()
+        self._last: Stream | None = None
+        self._textures: list[CudaTexture] = []
+        self._array_bytes = {"live": 0, "peak": 0}
+        self._closed = False
+
+    # ------------------------------------------------------------------ textures
+
+    def create_texture(self, spec: TextureSpec) -> Texture:
+        """See Backend. ValueError for sizes beyond the device's limits."""
+        self._check_open()
+        info = self._driver.info
+        width, height = spec.padded_size
+        if max(width, height) > info.max_side or spec.layers > info.max_layers:
+            raise ValueError(
+                f"{spec.layers} layers of {width} x {height} texels: {info.name} takes at most "
+                f"{info.max_layers} layers of {info.max_side} x {info.max_side}"
+            )
+        storage = self._make_storage(spec)
+        try:
+            handle = create_texture(self._driver, spec, storage)
+        except BaseException:
+            storage.close()
+            raise
+        self._textures.append(handle)
+        self._array_bytes["live"] += _array_bytes(spec)
+        self._array_bytes["peak"] = max(self._array_bytes.values())
+        return Texture(spec, handle)
+
+    def destroy_texture(self, texture: Texture) -> None:
+        """See Backend. Waits for what is queued on it."""
+        handle = self._handle(texture)
+        texture.handle = None
+        self._textures.remove(handle)
+        self._wait_for_device()
+        handle.storage.close()
+        self._array_bytes["live"] -= _array_bytes(handle.spec)
+
+    def read_level(self, texture: Texture, layer: int, level: int) -> NDArray[np.generic]:
+        """See Backend. Waits for the device."""
+        handle = self._handle(texture)
+        width, height = (int(side) for side in texture.frame_sizes[layer])
+        size = level_size((width, height), level)
+        texels = self._ingest.read_level(handle, layer, level, size, stream=self._enter())
+        return np.ascontiguousarray(texels.cpu().numpy())
+
+    def _make_storage(self, spec: TextureSpec) -> Storage:
+        """Where the texels of a new texture lie."""
+        return OwnArray(self._driver, spec)
+
+    # ------------------------------------------------------------------ frames in
+
+    def detect(self, texture: Texture, layer: int, frame: Frame, threshold: float) -> TileMask:
+        """See Backend. Waits for the device."""
+        handle = self._handle(texture)
+        check_frame(texture.spec, layer, frame)
+        stream = self._enter()
+        with self._on_device(frame, stream) as pixels:
+            tiles = self._ingest.detect(handle, layer, pixels, limit=threshold, stream=stream)
+        self._counted.tiles_compared += tiles.numel()
+        return _to_mask(tiles)
+
+    def upload(self, texture: Texture, layer: int, tiles: TileMask, frame: Frame) -> None:
+        """See Backend."""
+        handle = self._handle(texture)
+        check_frame(texture.spec, layer, frame)
+        check_tiles(tiles, frame.size)
+        stream = self._enter()
+        with self._on_device(frame, stream) as pixels:
+            self._ingest.upload(handle, layer, self._to_device(tiles), pixels, stream=stream, totals=self._totals)
+
+    def build_mips(self, texture: Texture, layer: int, tiles: TileMask) -> None:
+        """See Backend."""
+        handle = self._handle(texture)
+        check_layer(texture.spec, layer)
+        check_tiles(tiles, texture.spec.size, smaller=True)
+        size = (int(texture.frame_sizes[layer, 0]), int(texture.frame_sizes[layer, 1]))
+        self._ingest.build_mips(handle, layer, self._to_device(tiles), size, stream=self._enter(), totals=self._totals)
+
+    def refresh(self, texture: Texture, layer: int, frame: Picture, threshold: float | None) -> PendingTiles:
+        """See Backend. One launch over the frame and one for the tail, without waiting for either."""
+        handle = self._handle(texture)
+        check_frame(texture.spec, layer, frame)
+        stream = self._enter()
+        with self._on_device(frame, stream) as pixels:
+            tiles = self._ingest.refresh(handle, layer, pixels, limit=threshold, stream=stream, totals=self._totals)
+        if threshold is not None:
+            self._counted.tiles_compared += tiles.numel()
+        return _DeviceTiles(self, tiles)
+
+    def release_frames(self) -> None:
+        """See Backend."""
+        self._staging.wait()
+
+    def reader(self) -> DeviceReader:
+        """See Backend."""
+        return DeviceReader(self._driver.device, self._enter(), self.owns, self._wait_for)
+
+    def owns(self, tensor: torch.Tensor) -> bool:
+        """See Backend."""
+        return tensor.device == self._driver.device
+
+    @contextmanager
+    def _on_device(self, frame: Picture, stream: Stream) -> Iterator[FramePixels]:
+        """A frame as kernels queued on the stream inside the scope read it."""
+        if isinstance(frame, DeviceFrame):
+            yield FramePixels.from_tensor(frame.pixels, origin=frame.origin)
+            return
+        if isinstance(frame, YuvFrame) and not frame.on_host:
+            yield FramePixels.from_yuv(frame)
+            return
+        if self._driver.is_capturing(stream):
+            raise ValueError("a frame in host memory cannot be part of a captured graph; put it on the device before")
+        if isinstance(frame, YuvFrame):
+            planes = [np.ascontiguousarray(frame.y), np.ascontiguousarray(frame.uv)]
+            with self._staging.bring(planes, stream) as (y, uv):
+                yield FramePixels.from_yuv(replace(frame, y=_shaped(y, planes[0]), uv=_shaped(uv, planes[1])))
+            return
+        with self._staging.bring([frame.pixels], stream) as (data,):
+            yield FramePixels.from_tensor(_shaped(data, frame.pixels))
+
+    # ------------------------------------------------------------------ tokens out
+
+    def empty(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+        """See Backend. Torch's own memory, on the device."""
+        self._check_open()
+        try:
+            return torch.empty(tuple(shape), dtype=dtype, device=self._driver.device)
+        except RuntimeError as error:  # torch has no error of its own for this
+            raise MemoryError(
+                f"no room for tokens of shape {tuple(shape)}; ask for fewer, or a smaller patch"
+            ) from error
+
+    def sample(
+        self,
+        texture: Texture,
+        table: Table,
+        out: torch.Tensor,
+        normalisation: Normalisation,
+        rows: NDArray[np.int32] | None = None,
+    ) -> None:
+        """See Backend. `out` may be any tensor on the device."""
+        handle = self._handle(texture)
+        check_sample(texture, table, out)
+        self._sampler.sample(handle, table, out, normalisation, rows, stream=self._enter(), totals=self._totals)
+
+    def keep(self, texture: Texture, rows: int, patch: int, dtype: torch.dtype) -> TokenKeeper:
+        """See Backend."""
+        self._handle(texture)
+        return _CudaKeeper(self, self.empty((rows, texture.spec.channels, patch, patch), dtype))
+
+    def plan(
+        self,
+        layout: Layout,
+        sizes: Sequence[tuple[int, int]],
+        layers: Sequence[int],
+        fixations: torch.Tensor,
+        weights: NDArray[np.float64] | None,
+    ) -> torch.Tensor:
+        """See Backend."""
+        self._check_open()
+        return self._planner.plan(layout, sizes, layers, fixations, weights, stream=self._enter())
+
+    # ------------------------------------------------------------------ the rest
+
+    @property
+    def counters(self) -> Counters:  # type: ignore[override]
+        """Work done so far. Waits for the device, which counts what it finds to do."""
+        if not self._closed:
+            self._enter()
+            for name, value in zip(TOTALS, self._totals.tolist(), strict=True):
+                setattr(self._counted, name, value)
+        return self._counted
+
+    def count(self, *, frames: int = 0, reallocations: int = 0, tokens_reused: int = 0) -> None:
+        """See Backend."""
+        self._counted.frames += frames
+        self._counted.reallocations += reallocations
+
+    def describe(self) -> dict[str, object]:
+        """See Backend."""
+        info = self._driver.info
+        free, total = self._driver.memory()
+        return {
+            "backend": self.name,
+            "device": str(self._driver.device),
+            "name": info.name,
+            "architecture": info.architecture,
+            "driver": info.driver,
+            "torch": torch.__version__,
+            "filtering": self._filtering,
+            "mapping": "cuda",
+            "array_bytes": self._array_bytes["live"],
+            "array_bytes_peak": self._array_bytes["peak"],
+            "device_bytes_free": free,
+            "device_bytes_total": total,
+        }
+
+    def close(self) -> None:
+        """See Backend. Waits for what is queued. Tensors that were handed out stay valid: they are torch's."""
+        if self._closed:
+            return
+        self._counted = self.counters
+        self._closed = True
+        self._wait_for_device()
+        self._staging.close()
+        self._sampler.close()
+        self._planner.close()
+        self._ingest.close()
+        for handle in self._textures:
+            handle.storage.close()
+        self._textures.clear()
+        self._driver.destroy_event(self._order)
+        self._kernels.close()
+        self._driver.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True) and not sys.is_finalizing():
+            warnings.warn("a cuda backend was not closed; its arrays stay on the device", ResourceWarning, stacklevel=2)
+
+    def _enter(self) -> Stream:
+        """Torch's current stream, after everything that was queued through this backend before."""
+        self._check_open()
+        driver = self._driver
+        stream = driver.current_stream()
+        if driver.is_capturing(stream):
+            return stream  # whoever captures has ordered it after what went before
+        if stream != self._last:
+            if self._last is not None:
+                driver.record(self._order, self._last)
+                driver.wait(stream, self._order)
+            self._last = stream
+        return stream
+
+    def _wait_for(self, producer: Stream) -> None:
+        """Let torch's current stream wait for what has been queued on another one."""
+        stream = self._driver.current_stream()
+        event = self._driver.create_event()
+        self._driver.record(event, producer)
+        self._driver.wait(stream, event)
+        self._driver.destroy_event(event)
+
+    def _wait_for_device(self) -> None:
+        """Wait on the host for everything queued through this backend."""
+        if self._last is not None:
+            self._driver.synchronize(self._last)
+
+    def _to_device(self, tiles: TileMask) -> torch.Tensor:
+        """A mask as flags on the device, uint8."""
+        return torch.from_numpy(np.ascontiguousarray(tiles).view(np.uint8)).to(self._driver.device, copy=True)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("the cuda backend is closed; open a new engine")
+
+    def _handle(self, texture: Texture) -> CudaTexture:
+        self._check_open()
+        if not isinstance(texture.handle, CudaTexture):
+            raise ClosedError("this texture was destroyed")
+        return texture.handle
+
+
+class _DeviceTiles(PendingTiles):
+    """Flags that a kernel has been asked to write."""
+
+    def __init__(self, backend: CudaBackend, flags: torch.Tensor) -> None:
+        self._backend = backend
+        self._flags = flags
+        self.shape = (int(flags.shape[0]), int(flags.shape[1]))
+
+    def mask(self) -> TileMask:
+        """See PendingTiles."""
+        self._backend._enter()
+        return _to_mask(self._flags)
+
+
+class _CudaKeeper(TokenKeeper):
+    """Tokens whose state lies on the device beside them."""
+
+    def __init__(self, backend: CudaBackend, pixels: torch.Tensor) -> None:
+        self.pixels = pixels
+        self._backend = backend
+        self._texture: Texture | None = None
+        self._kept: KeptTokens | None = None
+
+    def refresh(
+        self, texture: Texture, rows: Table | torch.Tensor, normalisation: Normalisation
+    ) -> NDArray[np.bool_] | torch.Tensor:
+        """See TokenKeeper."""
+        backend = self._backend
+        handle = backend._handle(texture)
+        if not isinstance(rows, torch.Tensor):
+            check_sample(texture, rows, self.pixels)
+        if self._kept is None or self._texture is not texture:
+            self._texture, self._kept = texture, KeptTokens.fresh(self.pixels)
+        return backend._sampler.resample(
+            handle, rows, self._kept, normalisation, stream=backend._enter(), totals=backend._totals
+        )
+
+
+def _shaped(data: torch.Tensor, like: NDArray[np.generic]) -> torch.Tensor:
+    """Bytes on the device seen as an array of this shape and element type."""
+    dtype = {"uint8": torch.uint8, "uint16": torch.uint16, "float32": torch.float32}[like.dtype.name]
+    return data.view(dtype).view(like.shape)
+
+
+def _to_mask(flags: torch.Tensor) -> TileMask:
+    """Flags on the device as a mask on the host. Waits for the device."""
+    return flags.cpu().numpy().astype(np.bool_)
+
+
+def _array_bytes(spec: TextureSpec) -> int:
+    """Bytes of a texture array's texels as stored, without what the driver adds."""
+    texel = (1 if spec.channels == 1 else 4) * (1 if spec.dtype == "uint8" else 4)
+    return spec.layers * texel * sum(w * h for w, h in map(spec.storage_size, range(spec.levels)))
