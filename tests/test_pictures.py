@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
+from texvlm.backends.base import TOKEN_DTYPES
 from texvlm.drawing.pictures import (
     GAP,
     LOD_COLOURS,
@@ -122,7 +123,7 @@ def test_an_empty_table_is_all_background() -> None:
     assert (reconstruct(batch) == BACKGROUND).all()
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.float32])
+@pytest.mark.parametrize("dtype", TOKEN_DTYPES, ids=str)
 def test_normalisation_is_undone(dtype: torch.dtype) -> None:
     size = (16, 16)
     batch = batch_of(grid(size, 8), size, lambda x, y: x * 0 + y * 0 + 0.6, dtype=dtype)

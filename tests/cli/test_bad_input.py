@@ -70,7 +70,7 @@ def test_a_clip_with_sound_only(call, tmp_path):
         ("--every 0", "every"),
         ("--frames 0", "frames"),
         ("--channels 2", "channels"),
-        ("--dtype int8", "'uint8', 'float16' or 'float32' (got 'int8')"),
+        ("--dtype int8", "'uint8', 'float16', 'bfloat16' or 'float32' (got 'int8')"),
         ("--store half", "'full' or 'changes' (got 'half')"),
         ("--shard-frames 0", "shard_frames"),
         ("--patch 0", "patch is 0"),

@@ -54,7 +54,10 @@ def encode(
     dtype: Annotated[
         str,
         typer.Option(
-            "--dtype", metavar="TYPE", help="uint8 (k/255), float16 or float32 (0..1).", rich_help_panel=OUTPUT
+            "--dtype",
+            metavar="TYPE",
+            help="uint8 (k/255), float16, bfloat16 or float32 (0..1).",
+            rich_help_panel=OUTPUT,
         ),
     ] = "uint8",
     mean: Annotated[

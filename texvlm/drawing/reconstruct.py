@@ -106,7 +106,7 @@ def _byte_range(
 ) -> NDArray[np.float32]:
     """Patches of the rows in use as RGB values 0..255, float32, (n, patch, patch, 3)."""
     channels = pixels.shape[1]
-    patches = pixels[torch.from_numpy(used).to(pixels.device)].cpu().numpy().astype(np.float32)
+    patches = pixels[torch.from_numpy(used).to(pixels.device)].cpu().float().numpy()
     for name, values in (("mean", mean), ("std", std)):
         if values is not None and len(values) != channels:
             raise ValueError(f"{name} has {len(values)} values for {channels} channels; give one each")

@@ -64,7 +64,7 @@ class EncodeSettings(BaseModel):
     every: int = Field(default=1, ge=1)
     frames: int | None = Field(default=None, ge=1)
     channels: Literal[1, 3, 4] = 3
-    dtype: Literal["uint8", "float16", "float32"] = "uint8"
+    dtype: Literal["uint8", "float16", "bfloat16", "float32"] = "uint8"
     mean: tuple[FiniteFloat, ...] | None = None
     std: tuple[FiniteFloat, ...] | None = None
     store: Literal["full", "changes"] = "full"

@@ -107,7 +107,7 @@ class StoreMeta(_Record):
     shard_frames: int | None = Field(default=None, ge=1)
     channels: int | None = None
     patch: int | None = None
-    dtype: Literal["uint8", "float16", "float32"] | None = None
+    dtype: Literal["uint8", "float16", "bfloat16", "float32"] | None = None
     table_fields: list[TableField] = TABLE_COLUMNS
     tensors: dict[str, str] = Field(default_factory=dict)
     frames: int = Field(default=0, ge=0)

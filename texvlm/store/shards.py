@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
+import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
@@ -32,11 +32,13 @@ MAX_SHARD_FRAMES = 64
 EXACT_INTEGERS = 1 << 24
 """Whole numbers up to this are exact in float32."""
 
-_NUMPY_DTYPES: dict[torch.dtype, type[np.generic]] = {
-    torch.uint8: np.uint8,
-    torch.float16: np.float16,
-    torch.float32: np.float32,
+_BUFFER_DTYPES: dict[str, type[np.generic]] = {
+    "uint8": np.uint8,
+    "float16": np.float16,
+    "bfloat16": np.uint16,  # NumPy has no such type; its bits do
+    "float32": np.float32,
 }
+"""Element types that a store holds, by torch's names, and what keeps them in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +53,16 @@ class ShardShape:
     @classmethod
     def of(cls, batch: TokenBatch) -> ShardShape:
         """The shape of one view's tokens; TypeError for an element type that a store cannot hold."""
-        if batch.pixels.dtype not in _NUMPY_DTYPES:
-            raise TypeError(f"tokens of {batch.pixels.dtype}; a store holds uint8, float16 or float32")
+        dtype = str(batch.pixels.dtype).removeprefix("torch.")
+        if dtype not in _BUFFER_DTYPES:
+            raise TypeError(f"tokens of {batch.pixels.dtype}; a store holds {', '.join(_BUFFER_DTYPES)}")
         _, tokens, channels, patch, _ = batch.pixels.shape
-        return cls(tokens, channels, patch, np.dtype(_NUMPY_DTYPES[batch.pixels.dtype]).name)
+        return cls(tokens, channels, patch, dtype)
 
     @property
     def frame_bytes(self) -> int:
         """Bytes of one frame's pixels when all are kept."""
-        return self.tokens * self.channels * self.patch**2 * np.dtype(self.dtype).itemsize
+        return self.tokens * self.channels * self.patch**2 * np.dtype(_BUFFER_DTYPES[self.dtype]).itemsize
 
     def frames_per_shard(self) -> int:
         """Frames in a shard of about SHARD_BYTES, 1..MAX_SHARD_FRAMES."""
@@ -73,7 +76,7 @@ class ShardBuffer:
         self.shape, self.capacity, self.mode, self.frames = shape, capacity, mode, 0
         n = shape.tokens
         # np.empty of a large block costs address space only; memory is used as rows are written.
-        self._pixels = np.empty((capacity * n, shape.channels, shape.patch, shape.patch), shape.dtype)
+        self._pixels = np.empty((capacity * n, shape.channels, shape.patch, shape.patch), _BUFFER_DTYPES[shape.dtype])
         self._rows = 0
         self._last: NDArray[Any] | None = None
         self._stored = np.zeros((capacity, n), np.bool_)
@@ -91,7 +94,8 @@ class ShardBuffer:
     def add(self, batch: TokenBatch) -> None:
         """Copy one view in; the caller has checked that its shape fits and that there is room."""
         table = _columns(batch.table[0])
-        pixels = batch.pixels[0].detach().cpu().contiguous().numpy()
+        tokens = batch.pixels[0].detach().cpu().contiguous()
+        pixels = (tokens.view(torch.uint16) if tokens.dtype == torch.bfloat16 else tokens).numpy()
         stored = self._differs(pixels)
         kept = pixels if stored.all() else pixels[stored]
         i = self.frames
@@ -105,8 +109,8 @@ class ShardBuffer:
     def to_bytes(self, first_frame: int) -> bytes:
         """The shard as the content of a safetensors file; the same frames give the same bytes."""
         n = self.frames
-        pixels = self._pixels[: self._rows]
-        tensors = {
+        pixels = torch.from_numpy(self._pixels[: self._rows]).view(getattr(torch, self.shape.dtype))
+        arrays = {
             "table": self._table[:n],
             "valid": np.ascontiguousarray(self._table[:n, :, TABLE_FIELDS.index("valid")]),
             "dirty": self._dirty[:n],
@@ -115,12 +119,13 @@ class ShardBuffer:
             "sources": self._sources[:n],
         }
         if self.mode == "full":
-            tensors["pixels"] = pixels.reshape(n, self.shape.tokens, *pixels.shape[1:])
+            pixels = pixels.view(n, self.shape.tokens, *pixels.shape[1:])
         else:
-            tensors["pixels"], tensors["stored"] = pixels, self._stored[:n]
+            arrays["stored"] = self._stored[:n]
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()} | {"pixels": pixels}
         about = {"format": FORMAT, "schema_version": SCHEMA_VERSION, "store": self.mode, "first_frame": first_frame}
         # One key only: safetensors keeps no order among several, and equal frames must give equal bytes.
-        return bytes(safetensors.numpy.save(tensors, metadata={"texvlm": json.dumps(about)}))
+        return bytes(safetensors.torch.save(tensors, metadata={"texvlm": json.dumps(about)}))
 
     def _differs(self, pixels: NDArray[Any]) -> NDArray[np.bool_]:
         """Which tokens have to be kept: all, or those whose bits differ from the frame before."""
