@@ -30,7 +30,7 @@ struct BuildTailArguments {
     int mode;
     int padding;
 };
-static_assert(sizeof(BuildTailArguments) == TEXVLM_ARGUMENT_BYTES, "differs from backends/cuda/ingest.py");
+static_assert(sizeof(BuildTailArguments) == TEXVLM_ARGUMENT_BYTES, "differs from backends/cuda/ingest_kernels.py");
 
 const int TILE_COLUMN_TEXELS = 64 + 16 + 4 + 1;  // of levels 1..4 that `refresh` wrote above a dirty tile
 

@@ -18,7 +18,7 @@ struct ReadLevelArguments {
     int layer;
     int padding;
 };
-static_assert(sizeof(ReadLevelArguments) == TEXVLM_ARGUMENT_BYTES, "differs from backends/cuda/ingest.py");
+static_assert(sizeof(ReadLevelArguments) == TEXVLM_ARGUMENT_BYTES, "differs from backends/cuda/ingest_kernels.py");
 
 extern "C" __global__ void __launch_bounds__(256) read_level(const ReadLevelArguments a) {
     const int x = blockIdx.x * 32 + threadIdx.x, y = blockIdx.y * 8 + threadIdx.y;

@@ -20,7 +20,7 @@ struct RefreshArguments {
     float limit;                    // the largest difference that is no change; whole for bytes
     int mode;
 };
-static_assert(sizeof(RefreshArguments) == TEXVLM_ARGUMENT_BYTES, "differs from backends/cuda/ingest.py");
+static_assert(sizeof(RefreshArguments) == TEXVLM_ARGUMENT_BYTES, "differs from backends/cuda/ingest_kernels.py");
 
 const int TILES_IN_BLOCK = 4;
 

@@ -61,15 +61,16 @@ FRAME_FIELDS = np.dtype(
 """`FrameFields`, part of the kernel's arguments."""
 
 _TENSOR_SOURCES = {torch.uint8: Source.BYTES, torch.float32: Source.FLOATS, torch.float16: Source.HALVES}
-_ELEMENT_TYPES: dict[Source, tuple[ElementType, ...]] = {
-    Source.BYTES: ("uint8",),
-    Source.FLOATS: ("float32",),
-    Source.HALVES: ("float32",),
-    Source.NV12: ("uint8",),
-    Source.P010: ("uint8",),
-    Source.TEXTURE: ("uint8", "float32"),
+_ANY: tuple[int, ...] = (1, 3, 4)
+_ACCEPTED: dict[Source, tuple[tuple[int, ...], tuple[ElementType, ...]]] = {
+    Source.BYTES: (_ANY, ("uint8",)),
+    Source.FLOATS: (_ANY, ("float32",)),
+    Source.HALVES: (_ANY, ("float32",)),
+    Source.NV12: ((3,), ("uint8",)),
+    Source.P010: ((3,), ("uint8",)),
+    Source.TEXTURE: ((3, 4), ("uint8", "float32")),
 }
-"""Element types of the textures that take each kind."""
+"""Channels and element types of the textures that take each kind."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,7 +150,7 @@ class FramePixels:
         c = frame.coefficients
         fields["colour"] = (c.half - c.gain * c.offset, c.gain, c.rv, c.gu, c.gv, c.bu, c.mid, c.shift)
         source = Source.NV12 if frame.bits == 8 else Source.P010
-        return cls(frame.size, source, (3,), fields, (luma, chroma))
+        return cls(frame.size, source, _ACCEPTED[source][0], fields, (luma, chroma))
 
     @classmethod
     def from_texture(cls, texture: int, size: tuple[int, int], *, origin: Origin = "top-left") -> FramePixels:
@@ -165,29 +166,26 @@ class FramePixels:
         """
         fields = _fields(size, texture, Access.STRIDED)
         fields["flipped"] = _is_flipped(origin)
-        return cls(size, Source.TEXTURE, (3, 4), fields)
+        return cls(size, Source.TEXTURE, _ACCEPTED[Source.TEXTURE][0], fields)
 
     def check_fits(self, spec: TextureSpec) -> None:
         """ValueError unless a layer of the texture array takes this frame."""
         width, height = self.size
         if width > spec.size[0] or height > spec.size[1]:
             raise ValueError(f"frame of {width} x {height}; this texture takes up to {spec.size[0]} x {spec.size[1]}")
-        if spec.channels not in self.channels or spec.dtype not in _ELEMENT_TYPES[self.source]:
+        dtypes = _ACCEPTED[self.source][1]
+        if spec.channels not in self.channels or spec.dtype not in dtypes:
             channels = " or ".join(map(str, self.channels))
-            accepted = " or ".join(_ELEMENT_TYPES[self.source])
             raise ValueError(
-                f"{self.source.name.lower()} frame for textures of {channels} channels of {accepted}; "
+                f"frame of {self.source.name} for textures of {channels} channels of {' or '.join(dtypes)}; "
                 f"this texture takes {spec.channels} of {spec.dtype}"
             )
 
 
 def sources_of(spec: TextureSpec) -> tuple[Source, ...]:
     """The kinds of frame that a texture array takes."""
-    accepted = {Source.NV12: (3,), Source.P010: (3,), Source.TEXTURE: (3, 4)}
     return tuple(
-        source
-        for source, types in _ELEMENT_TYPES.items()
-        if spec.dtype in types and spec.channels in accepted.get(source, (1, 3, 4))
+        source for source, (channels, dtypes) in _ACCEPTED.items() if spec.channels in channels and spec.dtype in dtypes
     )
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import IntFlag
 from typing import Any
 
 import numpy as np
@@ -23,8 +22,18 @@ from texvlm.backends._checks import check_layer
 from texvlm.backends._detect import texel_limit
 from texvlm.backends.cuda.api import Driver, Stream
 from texvlm.backends.cuda.arrays import ArrayObjects, CudaTexture, stored_channels
-from texvlm.backends.cuda.frame_pixels import FRAME_FIELDS, Access, FramePixels, Source, sources_of
-from texvlm.backends.cuda.kernels import Definitions, Dim, Kernel, Kernels
+from texvlm.backends.cuda.frame_pixels import FramePixels, sources_of
+from texvlm.backends.cuda.ingest_kernels import (
+    READ_ARGUMENTS,
+    REFRESH_ARGUMENTS,
+    TAIL_ARGUMENTS,
+    Mode,
+    refresh_definitions,
+    tail_definitions,
+    texel_definitions,
+    variants,
+)
+from texvlm.backends.cuda.kernels import Dim, Kernel, Kernels
 from texvlm.pyramid import COLUMN_LEVELS, TextureSpec
 from texvlm.regions import TILE, tile_grid
 
@@ -33,65 +42,6 @@ __all__ = ["TOTALS", "FramePixels", "Ingest", "Launch", "variants"]
 TOTALS = ("tiles_dirty", "bytes_uploaded", "texels_rebuilt")
 """What the tail adds to the first entries of `totals`, as `base.Counters` defines them."""
 
-
-class Mode(IntFlag):
-    """Steps of an update."""
-
-    COMPARE = 1  # find the tiles that changed; without it, and without ALL, they are given
-    ALL = 2  # take every tile for changed
-    WRITE = 4  # level 0 from the frame
-    BUILD = 8  # levels 1 and up
-    STAMP = 16  # tile versions, and the layer's clock
-
-
-REFRESH_ARGUMENTS = np.dtype(
-    [
-        ("frame", FRAME_FIELDS),
-        ("surfaces", "<u8", (COLUMN_LEVELS + 1,)),
-        ("tiles", "<u8"),
-        ("versions", "<u8"),
-        ("clock", "<u8"),
-        ("columns", "<i4"),
-        ("rows", "<i4"),
-        ("version_columns", "<i4"),
-        ("layer", "<i4"),
-        ("limit", "<f4"),
-        ("mode", "<i4"),
-    ]
-)
-TAIL_ARGUMENTS = np.dtype(
-    [
-        ("level4", "<u8"),
-        ("above", "<u8", (4,)),
-        ("flags", "<u8"),
-        ("sums", "<u8"),
-        ("block_flags", "<u8"),
-        ("block_sums", "<u8"),
-        ("totals", "<u8"),
-        ("clock", "<u8"),
-        ("frame_size", "<u8"),
-        ("columns", "<i4"),
-        ("rows", "<i4"),
-        ("levels", "<i4"),
-        ("shift", "<i4"),
-        ("layer", "<i4"),
-        ("width", "<i4"),
-        ("height", "<i4"),
-        ("texel_bytes", "<i4"),
-        ("mode", "<i4"),
-        ("padding", "<i4"),
-    ]
-)
-READ_ARGUMENTS = np.dtype(
-    [
-        ("level", "<u8"),
-        ("target", "<u8"),
-        ("width", "<i4"),
-        ("height", "<i4"),
-        ("layer", "<i4"),
-        ("padding", "<i4"),
-    ]
-)
 
 BLOCK_CELLS = 16  # along a side of what one warp of build_tail does; four levels above are its own
 TILES_IN_BLOCK = 4
@@ -221,6 +171,8 @@ class Ingest:
         """
         spec = texture.spec
         check_layer(spec, layer)
+        if not 0 <= level < spec.levels:
+            raise ValueError(f"level {level} is outside the pyramid (0..{spec.levels - 1})")
         (width, height), (limit_x, limit_y) = size, spec.storage_size(level)
         if width > limit_x or height > limit_y:
             raise ValueError(f"{width} x {height} texels of level {level}; this texture has {limit_x} x {limit_y}")
@@ -231,7 +183,7 @@ class Ingest:
         arguments["target"], arguments["layer"] = texels.data_ptr(), layer
         arguments["width"], arguments["height"] = size
         if texels.numel():
-            kernel = self._kernels.get("read_level.cu", _texel_definitions(spec), READ_ARGUMENTS)
+            kernel = self._kernels.get("read_level.cu", texel_definitions(spec), READ_ARGUMENTS)
             kernel.launch((-(-width // 32), -(-height // 8), 1), (32, 8, 1), arguments, stream)
         return texels
 
@@ -284,7 +236,7 @@ class Ingest:
         arguments["limit"] = 0 if limit is None else texel_limit(limit, np.dtype(spec.dtype))
         arguments["mode"] = mode
         source = sources_of(spec)[0] if frame is None else frame.source
-        kernel = self._kernels.get("refresh.cu", _refresh_definitions(spec, source), REFRESH_ARGUMENTS)
+        kernel = self._kernels.get("refresh.cu", refresh_definitions(spec, source), REFRESH_ARGUMENTS)
         grid, block = (-(-columns // TILES_IN_BLOCK), rows, 1), (32 * TILES_IN_BLOCK, 1, 1)
         return Launch(kernel, grid, block, arguments, (tiles, *(() if frame is None else frame.memory)))
 
@@ -300,7 +252,7 @@ class Ingest:
     ) -> list[Launch]:
         """The launches of build_tail.cu: one, and another for every four levels beyond the eighth."""
         spec, device = texture.spec, self._driver.device
-        kernel = self._kernels.get("build_tail.cu", _tail_definitions(spec), TAIL_ARGUMENTS)
+        kernel = self._kernels.get("build_tail.cu", tail_definitions(spec), TAIL_ARGUMENTS)
         rows, columns = tiles.shape
         flags, sums = tiles, None
         launches: list[Launch] = []
@@ -348,43 +300,6 @@ class Ingest:
         if not fits or 0 in shape or not tiles.is_contiguous():
             raise ValueError(f"tiles of shape {shape}; accepted: contiguous, {(rows, columns)} for this frame")
         return shape[0], shape[1]
-
-
-def variants() -> list[tuple[str, Definitions, np.dtype[Any]]]:
-    """Every variant that is launched: (file, definitions, arguments)."""
-    found: dict[tuple[str, Definitions], np.dtype[Any]] = {}
-    for dtype in _DTYPES:
-        for channels in (1, 3, 4):
-            spec = TextureSpec((TILE, TILE), channels=channels, dtype="uint8" if dtype == "uint8" else "float32")
-            for source in sources_of(spec):
-                found["refresh.cu", _refresh_definitions(spec, source)] = REFRESH_ARGUMENTS
-            found["build_tail.cu", _tail_definitions(spec)] = TAIL_ARGUMENTS
-            found["read_level.cu", _texel_definitions(spec)] = READ_ARGUMENTS
-    return [(file, definitions, arguments) for (file, definitions), arguments in found.items()]
-
-
-def _texel_definitions(spec: TextureSpec) -> Definitions:
-    return (
-        ("TEXVLM_FLOAT", int(spec.dtype == "float32")),
-        ("TEXVLM_STORED", stored_channels(spec)),
-        ("TEXVLM_CHANNELS", spec.channels),
-    )
-
-
-def _refresh_definitions(spec: TextureSpec, source: Source) -> Definitions:
-    access = tuple((f"TEXVLM_ACCESS_{access.name}", int(access)) for access in Access)
-    return (*_texel_definitions(spec), ("TEXVLM_SOURCE", f"SOURCE_{source.name}"), *access, *_mode_definitions())
-
-
-def _tail_definitions(spec: TextureSpec) -> Definitions:
-    """Of a tail, which knows no third channel from a fourth: one variant serves both."""
-    stored = stored_channels(spec)
-    texels = (("TEXVLM_FLOAT", int(spec.dtype == "float32")), ("TEXVLM_STORED", stored), ("TEXVLM_CHANNELS", stored))
-    return (*texels, *_mode_definitions())
-
-
-def _mode_definitions() -> Definitions:
-    return tuple((f"TEXVLM_MODE_{mode.name}", int(mode)) for mode in Mode)
 
 
 def _run(launches: Iterable[Launch], stream: Stream) -> None:
