@@ -45,7 +45,7 @@ class DeviceFrame:
         pts: presentation time in seconds, or None when unknown.
         kind: picture type, as of a Frame.
         motion: the codec's vectors, as of a Frame.
-        origin: where row 0 of `pixels` lies; kernels read either with the strides of `memory`.
+        origin: where row 0 of `pixels` lies; kernels read either.
 
     Raises:
         ValueError, TypeError: a shape, element type or kind of tensor that is not accepted.
@@ -85,15 +85,6 @@ class DeviceFrame:
     def element(self) -> Literal["uint8", "float32"]:
         """Element type of the texels that hold it."""
         return "uint8" if self.pixels.dtype == torch.uint8 else "float32"
-
-    @property
-    def memory(self) -> tuple[int, tuple[int, int, int]]:
-        """Address of the top-left pixel, and (row, column, channel) strides in bytes; that of rows may be negative."""
-        pixels = self.pixels
-        row, column, channel = (step * pixels.element_size() for step in pixels.stride())
-        if self.origin == "top-left":
-            return pixels.data_ptr(), (row, column, channel)
-        return pixels.data_ptr() + (pixels.shape[0] - 1) * row, (-row, column, channel)
 
     def to_frame(self) -> Frame:
         """The picture in host memory; waits for the device."""
