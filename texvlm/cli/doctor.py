@@ -12,7 +12,7 @@ from texvlm.cli.options import JsonOption
 from texvlm.cli.outcome import BAD_INPUT
 
 if TYPE_CHECKING:
-    from texvlm.doctor import Finding
+    from texvlm.doctor.findings import Finding
 
 
 def doctor(json: JsonOption = False) -> None:
@@ -32,11 +32,12 @@ def doctor(json: JsonOption = False) -> None:
         rows = [(f.name, f.state, f.detail, _tested(tests.get(f.name))) for f in found.backends]
         print_table("backends, in the order in which auto tries them", rows, header=("", "", "", "self-test"))
         print_table("surroundings", [(f.name, f.state, f.detail) for f in found.findings])
+        print_table("cuda", [(f.name, f.state, f.detail) for f in found.cuda])
         print_table("devices", [(device,) for device in found.devices or ["none seen by EGL or the NVIDIA driver"]])
         print_line(f"auto takes: {found.automatic or 'nothing'}")
         for refusal in found.refusals:
             print_line(f"  left out: {refusal}")
-        for finding in [*found.backends, *found.findings, *found.self_tests]:
+        for finding in [*found.backends, *found.findings, *found.cuda, *found.self_tests]:
             if not finding.advice:
                 continue
             works = "works; it could do better" if finding.state == "ok" else f"is {finding.state}; what helps"

@@ -14,14 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from texvlm.doctor.findings import Finding
 from texvlm.errors import BackendUnavailable, TexvlmError
-
-State = Literal["ok", "missing", "failed"]
 
 SELF_TEST_SIZE = (64, 64)
 SELF_TEST_TOLERANCE = 0.1
@@ -44,29 +43,13 @@ LIBRARIES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        name: what.
-        state: "ok", "missing" (it is not here) or "failed" (it is here and does not work).
-        detail: what was seen.
-        advice: commands or checks that mend it, one a line; empty when nothing is to be done.
-    """
-
-    name: str
-    state: State
-    detail: str
-    advice: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Diagnosis:
     """Everything found on this machine.
 
     Attributes:
         versions: of Python, the system, and each library; None for one that is not installed.
         findings: drivers, profiler, kernel cache.
+        cuda: what the cuda backend needs, one by one.
         backends: cuda, gl, cpu: usable or not, and why.
         devices: what EGL and the NVIDIA driver offer, in words.
         automatic: the backend that "auto" takes; None when none works.
@@ -81,6 +64,7 @@ class Diagnosis:
     automatic: str | None
     refusals: tuple[str, ...]
     self_tests: list[Finding] = field(default_factory=list)
+    cuda: list[Finding] = field(default_factory=list)
 
     @property
     def usable(self) -> bool:
@@ -100,6 +84,7 @@ def diagnose() -> Diagnosis:
         automatic=automatic,
         refusals=refusals,
         self_tests=_compare(tokens),
+        cuda=_cuda(),
     )
 
 
@@ -252,6 +237,12 @@ def _nvidia_devices() -> list[str]:
     return names
 
 
+def _cuda() -> list[Finding]:
+    from texvlm.doctor.cuda import examine_cuda
+
+    return examine_cuda()
+
+
 def _threading() -> Finding:
     """Numba's threading layer; known once a parallel kernel has run, which the self-test sees to."""
     import numba
@@ -290,9 +281,10 @@ def _kernel_cache() -> Finding:
 
 
 def _cuda_advice() -> tuple[str, ...]:
+    """Only where there is a GPU to use; the refusal itself says what is missing."""
     if not _nvidia_devices():
         return ()
-    return ("an NVIDIA GPU is visible; this version uses it through backend gl",)
+    return ("an NVIDIA GPU is visible; the section cuda above says what is missing for it",)
 
 
 def _gl_advice() -> tuple[str, ...]:
