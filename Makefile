@@ -7,13 +7,19 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo test lint format bench wheel clean
+# `make gpu PYTHON=python3` and `make gpu WHEELS=dir` take the interpreter as it is; else .venv is set up and used.
+AS_IT_IS := $(WHEELS)$(filter command,$(firstword $(origin PYTHON)))
+GPU_PYTHON := $(if $(AS_IT_IS),$(PYTHON),$(BIN)/python)
+
+.PHONY: help setup demo test lint format bench gpu wheel clean
 
 help:
 	@echo "make demo    encode the procedural scene and write demo/demo.png and demo/preview.mp4"
 	@echo "make test    run the tests"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   measure, and write benchmarks/results/"
+	@echo "make gpu     prove and measure the cuda backend on an NVIDIA GPU, and write benchmarks/results/"
+	@echo "             (PYTHON=python3: that interpreter as it is; WHEELS=dir: wheels for what it lacks; OUT=dir)"
 	@echo "make wheel   build the wheel into dist/"
 	@echo "make clean   remove .venv and everything that was built"
 
@@ -41,6 +47,14 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/texvlm bench --out benchmarks/results
+
+gpu:
+	@$(PYTHON) tools/gpu.py --look
+ifeq ($(AS_IT_IS),)
+	@$(MAKE) --no-print-directory setup
+	@$(GPU_PYTHON) tools/gpu.py --install
+endif
+	@$(GPU_PYTHON) tools/gpu.py $(if $(WHEELS),--wheels "$(WHEELS)") $(if $(OUT),--out "$(OUT)")
 
 wheel: $(READY)
 	$(BIN)/python -m pip wheel -q --no-deps --wheel-dir dist .
