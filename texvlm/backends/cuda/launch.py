@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from texvlm.backends.cuda.api import Stream
 from texvlm.backends.cuda.kernels import Dim, Kernel
@@ -13,21 +14,23 @@ from texvlm.backends.cuda.kernels import Dim, Kernel
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Launch:
-    """A kernel, its grid and its arguments. Holds addresses, not tensors: keep those alive.
+    """A kernel with its arguments, ready to be queued or put in a graph.
 
     Attributes:
-        kernel: which.
+        kernel: what runs.
         grid: blocks.
-        block: threads of each.
+        block: threads of one.
         arguments: the kernel's record, shape (1,).
+        memory: what must live until it is queued; as part of a graph, as long as the graph.
     """
 
     kernel: Kernel
     grid: Dim
     block: Dim
     arguments: np.ndarray[Any, Any]
+    memory: tuple[torch.Tensor, ...] = ()
 
-    def queue(self, stream: Stream) -> None:
+    def run(self, stream: Stream) -> None:
         """Queue it; a grid without blocks does nothing."""
         if 0 not in self.grid:
             self.kernel.launch(self.grid, self.block, self.arguments, stream)

@@ -122,7 +122,7 @@ class Sampler:
         table = self.on_device(table, stream)
         if isinstance(rows, np.ndarray):
             rows = self._upload.send(np.ascontiguousarray(rows, np.int32), stream).view(torch.int32)
-        self.launch(texture, table, out, normalisation, rows, stream=stream, totals=totals).queue(stream)
+        self.launch(texture, table, out, normalisation, rows, stream=stream, totals=totals).run(stream)
 
     def resample(
         self,
@@ -157,7 +157,7 @@ class Sampler:
             dirty = torch.empty(len(table), dtype=torch.bool, device=self._driver.device)
         self.launch(
             texture, table, kept.pixels, normalisation, kept=kept, dirty=dirty, stream=stream, totals=totals
-        ).queue(stream)
+        ).run(stream)
         return dirty
 
     def on_device(self, table: Table | torch.Tensor, stream: Stream) -> torch.Tensor:
@@ -210,7 +210,11 @@ class Sampler:
         a["layers"], a["last_level"] = spec.layers, spec.levels - 1
         a["tile_rows"], a["tile_columns"] = texture.versions.shape[1:]
         kernel = self._kernels.get("sample.cu", definitions, ARGUMENTS)
-        return Launch(kernel, (len(table) if rows is None else len(rows), 1, 1), (threads, 1, 1), arguments)
+        memory = [table, out, texture.frame_sizes, texture.versions, texture.clock, totals]
+        memory += [tensor for tensor in (rows, dirty) if tensor is not None]
+        memory += [] if kept is None else [kept.rows, kept.sampled_at]
+        count = len(table) if rows is None else len(rows)
+        return Launch(kernel, (count, 1, 1), (threads, 1, 1), arguments, tuple(memory))
 
     def close(self) -> None:
         """Free the staging memory. May be called twice."""
