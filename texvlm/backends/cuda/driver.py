@@ -334,9 +334,7 @@ class CudaDriver(Driver):
         number = int(handle)
         if number == 0:
             version = ".".join(map(str, self._bindings.version))
-            raise DeviceCallError(
-                f"{call}: success with a null handle; likely cause: cuda-bindings {version} is broken"
-            )
+            raise DeviceCallError(f"{call}: success, but a null handle; cuda-bindings {version} is broken")
         return number
 
     def _map(self, call: str, resources: Sequence[int], stream: Stream) -> None:
