@@ -5,6 +5,7 @@
     program      a compiled kernel file, and its launches
     images       arrays, and what kernels see of texture and surface objects
     account      every object and call; misuse; failures on demand
+    calls        what surrounds each call: the books, and what a device refuses while capturing
     streams      work queued on streams, events, capture into graphs
     opengl       textures of a real OpenGL context, lent to the emulation
     driver       `HostDriver`: all of it as the backend's table of calls

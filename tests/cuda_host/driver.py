@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import wraps
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 
 from cuda_host.account import Account
+from cuda_host.calls import device_call
 from cuda_host.images import MAX_LEVELS, POINTS, SURFACE, TEXTURE, DeviceArray, ImageTable, make_array
 from cuda_host.opengl import GlImages
 from cuda_host.program import Dim, HostKernel, Launcher, find_kernel, load_library
 from cuda_host.streams import DEFAULT_STREAM, CopyWork, KernelWork, Streams, Work
 from texvlm.backends.cuda.api import DeviceInfo, Driver, GlAccess, Stream
 from texvlm.pyramid import ElementType
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-NOT_WHILE_CAPTURING = frozenset(
-    {"allocate_pinned", "free_pinned", "create_array", "destroy_array", "load_program", "unload_program"}
-    | {"synchronize", "is_done", "wait_on_host", "elapsed_ms"}
-    | {"register_gl_image", "unregister_gl_image", "map_gl", "unmap_gl"}
-)
-"""Calls that a device refuses to a thread that is capturing (CUDA Graphs, "Prohibited and Unhandled Operations")."""
 
 INFO = DeviceInfo(
     name="emulation on the host",
@@ -41,29 +32,12 @@ INFO = DeviceInfo(
 _PAGE = 4096
 
 
-def device_call(method: F) -> F:
-    """Enter a call in the books, and refuse it where a device would."""
-    name = method.__name__
-
-    @wraps(method)
-    def perform(self: HostDriver, *arguments: Any, **named: Any) -> Any:
-        def work() -> Any:
-            if self._closed:
-                raise self.account.misuse("the driver is closed")
-            if name in NOT_WHILE_CAPTURING and self._streams.captures_here():
-                raise self.account.misuse("code 900: not permitted while this thread is capturing")
-            return method(self, *arguments, **named)
-
-        return self.account.perform(name, (*arguments, *named.values()), work)
-
-    return perform  # type: ignore[return-value]
-
-
 class HostDriver(Driver):
     """Runs kernels at once, on torch's CPU tensors, and is strict about everything else.
 
     Attributes:
         account: objects, calls and broken rules.
+        closed: every further call is an error.
         gl_device_list: what `gl_devices` answers when an OpenGL context is current.
     """
 
@@ -80,7 +54,7 @@ class HostDriver(Driver):
         self.account = Account()
         self.gl_device_list = [0]
         self._memory_bytes = memory_bytes
-        self._closed = False
+        self.closed = False
         self._stream = DEFAULT_STREAM
         self._images = ImageTable()
         self._launcher = Launcher(self._images)
@@ -108,6 +82,10 @@ class HostDriver(Driver):
     def outside_reads(self) -> int:
         """Surface reads beyond their array, which Zero mode answers with 0."""
         return self._launcher.outside_reads
+
+    def captures_here(self) -> bool:
+        """Whether this thread is capturing."""
+        return self._streams.captures_here()
 
     def leaks(self) -> list[str]:
         """Objects that were made and not destroyed."""
@@ -406,7 +384,7 @@ class HostDriver(Driver):
 
     @device_call
     def close(self) -> None:
-        self._closed = True
+        self.closed = True
         left = self.leaks()
         if left:
             raise self.account.misuse(f"left behind: {', '.join(left)}")

@@ -109,7 +109,7 @@ struct Span { int first, second; double weight; };  // weight of the second texe
 // Linear filtering along one axis: xB = x - 0.5, i = floor(xB), alpha = frac(xB) with 8 bits of fraction.
 inline Span span_of(double x, int size) {
     double fixed = std::floor((x - 0.5) * 256 + 0.5), whole = std::floor(fixed / 256);
-    return {clamped(whole, size), clamped(whole + 1, size), fixed == fixed ? (fixed - whole * 256) / 256 : 0};
+    return {clamped(whole, size), clamped(whole + 1, size), std::isfinite(fixed) ? (fixed - whole * 256) / 256 : 0};
 }
 
 inline Texel mixed(const Texel& a, const Texel& b, double weight) {
@@ -142,7 +142,7 @@ inline T fetch(unsigned long long handle, const char* call, float x, float y, in
     if (Result<T>::channels != image.channels)
         fail("%s: %u channels are read of an array with %u", call, Result<T>::channels, image.channels);
     if (Result<T>::real != (image.normalised || image.element != UNSIGNED8))
-        fail("%s: object %#llx reads texels as %s", call, handle, Result<T>::real ? "integers" : "floats");
+        fail("%s: object %#llx hands out %s", call, handle, Result<T>::real ? "integers" : "floats");
     // mip-mapped arrays: the fraction of the level has 8 bits, too
     double fixed = std::floor(double(lod) * 256 + 0.5) / 256, last = image.levels - 1;
     double level = fixed > 0 ? (fixed < last ? fixed : last) : 0, whole = std::floor(level);

@@ -26,6 +26,7 @@ struct Image {
     std::uint32_t handle_low;  // for messages
     std::uint64_t data[MAX_LEVELS];
 };
+static_assert(sizeof(Image) == 10 * 4 + MAX_LEVELS * 8, "differs from images.py");
 enum Kind : std::uint32_t { TEXTURE = 1, POINTS = 2, SURFACE = 3 };
 enum Element : std::uint32_t { UNSIGNED8 = 0, FLOAT16 = 1, FLOAT32 = 2 };
 
@@ -37,6 +38,8 @@ struct Launch {
     std::uint64_t outside_writes;
     char message[1024];          // why the launch failed
 };
+
+static_assert(sizeof(Launch) == 5 * 8 + 1024, "differs from program.py");
 
 static Launch* launch;            // the one under way; the driver runs one at a time
 static sigjmp_buf way_out;
