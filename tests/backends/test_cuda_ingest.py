@@ -3,109 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-import reference
 import torch
-from conftest import unavailable
-from cuda_device import open_host_device
-from cuda_host.compiler import HostCompiler
-from cuda_host.driver import HostDriver
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from ingest_rig import STREAM, Rig, open_rigs, picture, pixels_of
 
 from texvlm.backends.base import Counters, Texture
 from texvlm.backends.cpu import CpuBackend
-from texvlm.backends.cuda.arrays import CudaTexture, OwnArray, create_texture
-from texvlm.backends.cuda.frame_pixels import Access, FramePixels, Source
-from texvlm.backends.cuda.ingest import TOTALS, Ingest, variants
-from texvlm.backends.cuda.kernels import Kernels
-from texvlm.errors import BackendUnavailable
+from texvlm.backends.cuda.frame_pixels import FramePixels, Source
+from texvlm.backends.cuda.ingest import TOTALS, variants
 from texvlm.frames import Frame
-from texvlm.pyramid import TextureSpec, level_size
+from texvlm.pyramid import TextureSpec
 from texvlm.regions import TILE, tile_grid
-from texvlm.yuv import nv12, p010
+from texvlm.yuv import nv12
 
-STREAM = 0
 PROPERTIES = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-@dataclass
-class Rig:
-    """A texture array on the emulated device, and what its kernels have counted."""
-
-    driver: HostDriver
-    ingest: Ingest
-    texture: CudaTexture
-    totals: torch.Tensor = field(default_factory=lambda: torch.zeros(5, dtype=torch.int64))
-
-    def refresh(self, frame: FramePixels | np.ndarray, layer: int = 0, limit: float | None = None) -> np.ndarray:
-        tiles = self.ingest.refresh(
-            self.texture, layer, pixels_of(frame), limit=limit, stream=STREAM, totals=self.totals
-        )
-        assert tiles.dtype == torch.bool
-        return tiles.numpy()
-
-    def level(self, level: int, layer: int = 0) -> np.ndarray:
-        width, height = self.texture.frame_sizes[layer].tolist()
-        size = level_size((width, height), level)
-        return self.ingest.read_level(self.texture, layer, level, size, stream=STREAM).numpy()
-
-    def assert_holds(self, frame: np.ndarray, layer: int = 0) -> None:
-        """Every level of a layer has the reference's bits (float levels: its values)."""
-        for level, expected in enumerate(reference.pyramid(frame, self.texture.spec.levels)):
-            got = self.level(level, layer)
-            assert got.shape == expected.shape
-            if level == 0 or frame.dtype == np.uint8:
-                np.testing.assert_array_equal(got, expected, err_msg=f"level {level}")
-            else:
-                np.testing.assert_allclose(got, expected, rtol=2e-6, atol=1e-7, err_msg=f"level {level}")
-
-    def counts(self) -> dict[str, int]:
-        return dict(zip(TOTALS, self.totals.tolist(), strict=False))
-
-
-@pytest.fixture(scope="module")
-def device() -> tuple[HostDriver, HostCompiler]:
-    try:
-        return open_host_device()
-    except BackendUnavailable as refusal:
-        unavailable("cuda-host", str(refusal))
-        raise
-
-
 @pytest.fixture
-def rig(device: tuple[HostDriver, HostCompiler]) -> Iterator[Callable[..., Rig]]:
-    """Makes texture arrays; afterwards nothing was misused, written out of range, or left behind."""
-    driver, compiler = device
-    kernels = Kernels(driver, compiler)
-    ingest = Ingest(driver, kernels)
-    made: list[CudaTexture] = []
-    outside = driver.outside_writes, driver.outside_reads
-
-    def make(size: tuple[int, int], channels: int = 3, dtype: str = "uint8", layers: int = 1, levels: int = 0) -> Rig:
-        spec = TextureSpec(size, layers=layers, channels=channels, dtype=dtype, levels=levels)
-        made.append(create_texture(driver, spec, OwnArray(driver, spec)))
-        return Rig(driver, ingest, made[-1])
-
-    yield make
-    for texture in made:
-        texture.storage.close()
-    kernels.close()
-    assert (driver.outside_writes, driver.outside_reads) == outside
-    assert driver.violations == []
-    assert driver.leaks() == []
-
-
-def pixels_of(frame: FramePixels | np.ndarray) -> FramePixels:
-    return frame if isinstance(frame, FramePixels) else FramePixels.from_tensor(torch.from_numpy(frame))
-
-
-def picture(rng: np.random.Generator, size: tuple[int, int], channels: int = 3, dtype: str = "uint8") -> np.ndarray:
-    noise = rng.integers(0, 256, (size[1], size[0], channels), dtype=np.uint8)
-    return noise if dtype == "uint8" else (noise / 255).astype(np.float32)
+def rig() -> Iterator[Callable[..., Rig]]:
+    with open_rigs() as make:
+        yield make
 
 
 # ---------------------------------------------------------------- bits of every level
@@ -171,121 +92,6 @@ def test_a_smaller_frame_leaves_the_rest_of_its_layer_alone(rig, rng):
     np.testing.assert_array_equal(everything[32:], large[32:])
     np.testing.assert_array_equal(everything[:, 48:], large[:, 48:])
     np.testing.assert_array_equal(everything[20:32, :35], np.repeat(small[-1:], 12, axis=0))
-
-
-# ---------------------------------------------------------------- how pixels may lie
-
-
-def shifted(pixels: np.ndarray, by: int) -> torch.Tensor:
-    """The same pixels at an address of another alignment, in rows that end with bytes of somebody else."""
-    height, width, channels = pixels.shape
-    rows = torch.full((height + 1, width * channels + 5 + by), 99, dtype=torch.uint8)
-    view = rows[:height, by : by + width * channels].unflatten(1, (width, channels))
-    view.copy_(torch.from_numpy(pixels))
-    return view
-
-
-LAYOUTS = {
-    "packed": (lambda p: torch.from_numpy(p), Access.PACKED),
-    "planar": (lambda p: torch.from_numpy(p.transpose(2, 0, 1).copy()).permute(1, 2, 0), Access.PLANAR),
-    "crop": (lambda p: shifted(p, 1), Access.STRIDED),
-    "columns first": (lambda p: torch.from_numpy(p.transpose(1, 0, 2).copy()).permute(1, 0, 2), Access.STRIDED),
-    "every other column": (lambda p: torch.from_numpy(np.repeat(p, 2, axis=1))[:, ::2], Access.STRIDED),
-}
-
-
-@pytest.mark.parametrize("origin", ["top-left", "bottom-left"])
-@pytest.mark.parametrize("channels", [3, 4])
-@pytest.mark.parametrize("width", [52, 48])
-@pytest.mark.parametrize("name", LAYOUTS)
-def test_pixels_are_read_wherever_they_lie(rig, rng, name, width, channels, origin):
-    frame = picture(rng, (width, 19), channels)
-    arrange, access = LAYOUTS[name]
-    pixels = FramePixels.from_tensor(arrange(frame), origin=origin)
-    assert pixels.fields["access"] == access
-    made = rig((width, 19), channels)
-    made.refresh(pixels)
-    made.assert_holds(frame if origin == "top-left" else frame[::-1])
-
-
-def test_words_are_not_read_beyond_the_last_pixels(rig, rng):
-    frame = picture(rng, (50, 20))  # rows of 150 bytes: every other one starts within a word
-    assert FramePixels.from_tensor(torch.from_numpy(frame)).fields["access"] == Access.STRIDED
-    wide = torch.from_numpy(np.pad(frame, ((0, 0), (0, 2), (0, 0)), constant_values=77))
-    cut = FramePixels.from_tensor(wide[:, :50])
-    assert cut.fields["access"] == Access.PACKED
-    made = rig((50, 20))
-    made.refresh(cut)
-    made.assert_holds(frame)
-
-
-@pytest.mark.parametrize("width", [40, 39])
-def test_gray_pixels_are_read_as_words_too(rig, rng, width):
-    frame = picture(rng, (width, 33), 1)
-    made = rig((width, 33), 1)
-    made.refresh(frame)
-    made.assert_holds(frame)
-
-
-def test_float_pixels_may_be_planar_or_from_the_bottom(rig, rng):
-    frame = picture(rng, (37, 21), 3, "float32")
-    planes = torch.from_numpy(frame.transpose(2, 0, 1).copy())
-    made = rig((37, 21), 3, "float32")
-    made.refresh(FramePixels.from_tensor(planes.permute(1, 2, 0), origin="bottom-left"))
-    made.assert_holds(frame[::-1])
-
-
-def test_every_half_float_is_read_exactly(rig):
-    halves = np.arange(65536, dtype=np.uint16).view(np.float16).reshape(256, 256, 1)
-    made = rig((256, 256), 1, "float32")
-    made.refresh(FramePixels.from_tensor(torch.from_numpy(halves)))
-    np.testing.assert_array_equal(made.level(0), halves.astype(np.float32))
-
-
-# ---------------------------------------------------------------- luma and chroma
-
-KINDS = [("bt601", "limited"), ("bt709", "limited"), ("bt709", "full"), ("bt2020", "limited")]
-
-
-@pytest.mark.parametrize(("matrix", "range"), KINDS)
-@pytest.mark.parametrize("bits", [8, 10])
-@pytest.mark.parametrize("size", [(1, 1), (17, 15), (40, 34), (66, 31)], ids=str)
-def test_yuv_frames_have_the_bits_of_the_host_conversion(rig, rng, size, bits, matrix, range):
-    width, height = size
-    kind = np.uint8 if bits == 8 else np.uint16
-    top = 256 if bits == 8 else 65536
-    y = torch.from_numpy(rng.integers(0, top, (height, width)).astype(kind))
-    uv = torch.from_numpy(rng.integers(0, top, (-(-height // 2), -(-width // 2), 2)).astype(kind))
-    frame = (nv12 if bits == 8 else p010)(y, uv, matrix=matrix, range=range)
-    made = rig(size)
-    made.refresh(FramePixels.from_yuv(frame))
-    made.assert_holds(frame.to_frame().pixels)
-
-
-@pytest.mark.parametrize("bits", [8, 10])
-@pytest.mark.parametrize("width", [48, 46, 45])
-def test_one_buffer_with_a_pitch_is_read_by_words(rig, rng, bits, width):
-    height, pitch = 22, 64
-    buffer = rng.integers(0, 256 if bits == 8 else 65536, (height * 3 // 2, pitch))
-    buffer = torch.from_numpy(buffer.astype(np.uint8 if bits == 8 else np.uint16))
-    make = nv12 if bits == 8 else p010
-    frame = make(buffer, matrix="bt709", range="limited", size=(width, height))
-    pixels = FramePixels.from_yuv(frame)
-    assert pixels.fields["access"] == Access.PACKED
-    made = rig((width, height))
-    made.refresh(pixels)
-    made.assert_holds(frame.to_frame().pixels)
-
-
-def test_planes_of_any_strides_are_read(rig, rng):
-    y = torch.from_numpy(rng.integers(0, 256, (20, 60), dtype=np.uint8))[:, ::2]
-    planes = torch.from_numpy(rng.integers(0, 256, (2, 10, 15), dtype=np.uint8))  # U and V apart, as I420 has them
-    frame = nv12(y, planes.permute(1, 2, 0), matrix="bt601", range="full")
-    pixels = FramePixels.from_yuv(frame)
-    assert pixels.fields["access"] == Access.STRIDED
-    made = rig((30, 20))
-    made.refresh(pixels)
-    made.assert_holds(frame.to_frame().pixels)
 
 
 # ---------------------------------------------------------------- what is a change
@@ -470,18 +276,6 @@ def test_frames_that_do_not_fit_are_refused(rig, rng):
     assert made.texture.clock.tolist() == [0, 0]
 
 
-def test_tensors_that_are_no_frames_are_refused():
-    with pytest.raises(TypeError, match=r"frame of torch.float64; accepted on the device: uint8, float32, float16"):
-        FramePixels.from_tensor(torch.zeros((4, 4, 3), dtype=torch.float64))
-    with pytest.raises(ValueError, match=r"frame of shape \(3, 4, 5\): accepted are \(height, width, channels\)"):
-        FramePixels.from_tensor(torch.zeros((3, 4, 5)))
-    with pytest.raises(ValueError, match="origin is 'top'; accepted: 'top-left', 'bottom-left'"):
-        FramePixels.from_tensor(torch.zeros((3, 4, 3)), origin="top")
-    planes = np.zeros((4, 4), np.uint8), np.zeros((2, 2, 2), np.uint8)
-    with pytest.raises(TypeError, match="planes of a frame on the device are torch tensors; these are NumPy arrays"):
-        FramePixels.from_yuv(nv12(*planes, matrix="bt709", range="limited"))
-
-
 def test_tiles_that_do_not_fit_are_refused(rig, rng):
     made = rig((64, 48))
     frame = pixels_of(picture(rng, (64, 48)))
@@ -489,7 +283,7 @@ def test_tiles_that_do_not_fit_are_refused(rig, rng):
     def upload(tiles: torch.Tensor) -> None:
         made.ingest.upload(made.texture, 0, tiles, frame, stream=STREAM, totals=made.totals)
 
-    with pytest.raises(TypeError, match="tiles of .*int32 on cpu; accepted: bool or uint8 on cpu"):
+    with pytest.raises(TypeError, match=r"tiles of .*int32 on cpu; accepted: bool or uint8 on cpu"):
         upload(torch.ones((3, 4), dtype=torch.int32))
     with pytest.raises(ValueError, match=r"tiles of shape \(4, 3\); accepted: contiguous, \(3, 4\) for this frame"):
         upload(torch.ones((4, 3), dtype=torch.bool))
