@@ -27,17 +27,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from texvlm.frames import Frame
+from texvlm.frames import Frame, Origin
 from texvlm.layouts.table import Table
 from texvlm.pyramid import TextureSpec
 from texvlm.regions import TileMask, tile_grid
 
 if TYPE_CHECKING:
+    from texvlm.backends.attached import AttachedFrame, AttachedTexture, SourceFormat
     from texvlm.device_frames import DeviceFrame, DeviceReader
     from texvlm.layouts.base import Layout
     from texvlm.yuv import YuvFrame
 
-    Picture = Frame | DeviceFrame | YuvFrame
+    Picture = Frame | DeviceFrame | YuvFrame | AttachedFrame
 
 TOKEN_DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32)
 """Element types of token pixels. uint8 holds rounded k/255 values and takes no normalisation."""
@@ -221,6 +222,39 @@ class Backend(ABC):
     def owns(self, tensor: torch.Tensor) -> bool:
         """Whether kernels of this backend can read a tensor where it lies."""
         return False
+
+    def attach(
+        self,
+        name: int,
+        target: int,
+        size: tuple[int, int],
+        *,
+        layer: int = 0,
+        level: int = 0,
+        origin: Origin = "top-left",
+        format: SourceFormat | None = None,
+    ) -> AttachedTexture:
+        """One image of an OpenGL texture of the application, to be given to `refresh` as an AttachedFrame.
+
+        The context that it belongs to must be current on the calling thread, now and for every frame.
+
+        Args:
+            name: OpenGL's name of the texture.
+            target: GL_TEXTURE_2D (0x0DE1) or GL_TEXTURE_2D_ARRAY (0x8C1A).
+            size: (width, height) of the picture, from texel (0, 0) on; the image may be larger.
+            layer: of an array texture.
+            level: mip level; others than the base level need immutable storage.
+            origin: "bottom-left" for what OpenGL drew, "top-left" for what was uploaded first row first.
+            format: what the texture is expected to hold; None for whatever it does.
+        Raises:
+            ValueError, TypeError: it cannot be a source; says what was seen and what is accepted.
+            BackendUnavailable, DeviceCallError: no context is current, or this device cannot use its textures.
+        """
+        raise TypeError(f"the {self.name} backend reads no OpenGL textures; open the gl or the cuda backend")
+
+    def detach(self, texture: AttachedTexture) -> None:
+        """Read a texture no more, and let the application delete it; what was taken from it stays."""
+        raise TypeError(f"the {self.name} backend reads no OpenGL textures; open the gl or the cuda backend")
 
     def plan(
         self,

@@ -228,11 +228,7 @@ class GlBackend(Backend):
         origin: Origin = "top-left",
         format: SourceFormat | None = None,
     ) -> AttachedTexture:
-        """A texture of the application as a source of AttachedFrames; see `_gl_attached.examine`.
-
-        Raises:
-            ValueError, TypeError: it cannot be one, or this backend has a context of its own.
-        """
+        """See Backend. ValueError on a backend with a context of its own."""
         self._check_open()
         if self._context.shared:
             raise ValueError(
@@ -244,7 +240,7 @@ class GlBackend(Backend):
         return AttachedTexture(image, handle=name)
 
     def detach(self, texture: AttachedTexture) -> None:
-        """Read it no more; what was taken from it stays. May be called twice."""
+        """See Backend. May be called twice."""
         texture.handle = None
 
     def _refresh_attached(

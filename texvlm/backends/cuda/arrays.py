@@ -50,14 +50,18 @@ def stored_channels(spec: TextureSpec) -> int:
     return 1 if spec.channels == 1 else 4
 
 
+def array_bytes(spec: TextureSpec) -> int:
+    """Bytes of a texture array's texels as stored, without what the driver adds."""
+    texel = stored_channels(spec) * (1 if spec.dtype == "uint8" else 4)
+    return spec.layers * texel * sum(w * h for w, h in map(spec.storage_size, range(spec.levels)))
+
+
 class OwnArray(Storage):
     """An array that CUDA owns: nothing to map, its objects live as long as it does."""
 
     def __init__(self, driver: Driver, spec: TextureSpec) -> None:
         self._driver = driver
-        self._array = driver.create_array(
-            spec.padded_size, spec.layers, spec.levels, stored_channels(spec), spec.dtype
-        )
+        self._array = driver.create_array(spec.padded_size, spec.layers, spec.levels, stored_channels(spec), spec.dtype)
         try:
             self._objects: ArrayObjects | None = make_objects(driver, self._array, spec)
         except BaseException:

@@ -8,10 +8,11 @@ and for every frame.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from texvlm.backends._gl_attached import examine, require_unchanged
 from texvlm.backends.attached import AttachedFrame, AttachedTexture, SourceFormat
+from texvlm.backends.base import Backend
 from texvlm.backends.cuda.api import Driver, Stream
 from texvlm.backends.cuda.frame_pixels import FramePixels
 from texvlm.backends.cuda.gl_context import open_current_for
@@ -28,11 +29,16 @@ class Attachments:
         self._driver = driver
         self._interop = interop
         self._attached: list[AttachedTexture] = []
+        self._closed = False
 
     @property
     def maps(self) -> int:
         """Calls that mapped textures so far, through this interop."""
         return 0 if self._interop is None else self._interop.maps
+
+    def uses(self, interop: Interop) -> bool:
+        """Whether its calls go through this interop."""
+        return self._interop is interop
 
     def attach(
         self,
@@ -54,6 +60,8 @@ class Attachments:
             BackendUnavailable: no context is current, or not one on this device.
             DeviceCallError: the driver refuses it.
         """
+        if self._closed:
+            raise ClosedError("attach: the cuda backend is closed; open a new engine")
         if self._interop is None:
             self._interop = Interop(self._driver, open_current_for(self._driver))
         interop = self._interop
@@ -92,24 +100,54 @@ class Attachments:
             interop.unmap([registered], stream)
 
     def detach(self, texture: AttachedTexture) -> None:
-        """Read it no more, and let the application delete it. May be called twice; after a failure, too."""
+        """Read it no more, and let the application delete it. May be called twice.
+
+        Raises:
+            DeviceCallError: a wrong thread, or another context is current: it stays attached; or the call failed.
+        """
         if texture.handle is None:
             return
         registered, interop = self._registered(texture)
-        if registered.state is MappingState.MAPPED:  # an unmap failed
-            interop.unmap([registered], self._driver.current_stream())
-        if registered.state is not MappingState.CLOSED:
+        try:
             interop.unregister(registered)
-        texture.handle = None
-        self._attached.remove(texture)
+        finally:
+            if registered.state is MappingState.CLOSED:
+                texture.handle = None
+                self._attached.remove(texture)
 
     def close(self) -> None:
-        """Detach all. DeviceCallError when the application's context is not current on this thread."""
-        while self._attached:
-            self.detach(self._attached[-1])
+        """Detach all. DeviceCallError when the application's context is not current here, or a call failed."""
+        self._closed = True
+        with ExitStack() as steps:
+            for texture in self._attached:
+                steps.callback(self.detach, texture)
 
     def _registered(self, attached: AttachedTexture) -> tuple[GlImage, Interop]:
         if attached not in self._attached or self._interop is None:
             raise ClosedError(f"texture {attached.image.name} was detached; attach it anew")
         assert isinstance(attached.handle, GlImage), "an attached texture is registered"
         return attached.handle, self._interop
+
+
+class AttachingBackend(Backend):
+    """The two verbs of a cuda backend that its attachments serve."""
+
+    _attachments: Attachments
+
+    def attach(
+        self,
+        name: int,
+        target: int,
+        size: tuple[int, int],
+        *,
+        layer: int = 0,
+        level: int = 0,
+        origin: Origin = "top-left",
+        format: SourceFormat | None = None,
+    ) -> AttachedTexture:
+        """See Backend."""
+        return self._attachments.attach(name, target, size, layer=layer, level=level, origin=origin, format=format)
+
+    def detach(self, texture: AttachedTexture) -> None:
+        """See Backend. May be called twice."""
+        self._attachments.detach(texture)

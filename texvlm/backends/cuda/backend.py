@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,9 +19,11 @@ import torch
 from numpy.typing import NDArray
 
 from texvlm.backends._checks import check_frame, check_layer, check_sample, check_tiles
-from texvlm.backends.base import Backend, Counters, Normalisation, PendingTiles, Texture, TokenKeeper
+from texvlm.backends.attached import AttachedFrame
+from texvlm.backends.base import Counters, Normalisation, PendingTiles, Texture, TokenKeeper
 from texvlm.backends.cuda.api import Driver, Stream
-from texvlm.backends.cuda.arrays import CudaTexture, OwnArray, Storage, create_texture
+from texvlm.backends.cuda.arrays import CudaTexture, OwnArray, Storage, array_bytes, create_texture
+from texvlm.backends.cuda.attached import AttachingBackend, Attachments
 from texvlm.backends.cuda.ingest import FramePixels, Ingest
 from texvlm.backends.cuda.kernels import Compiler, Kernels
 from texvlm.backends.cuda.planner import Planner
@@ -43,7 +45,7 @@ TOTALS = ("tiles_dirty", "bytes_uploaded", "texels_rebuilt", "tokens_sampled", "
 """What the kernels count, in the order of their totals."""
 
 
-class CudaBackend(Backend):
+class CudaBackend(AttachingBackend):
     """Texture arrays of one CUDA device. Safe from any thread, one call at a time (the engine sees to it).
 
     Calls may come on different streams: each waits, on the device, for what the last one queued.
@@ -59,6 +61,7 @@ class CudaBackend(Backend):
         self._sampler = Sampler(driver, self._kernels, filtering)
         self._planner = Planner(driver, self._kernels)
         self._staging = Staging(driver)
+        self._attachments = Attachments(driver)
         self._totals = torch.zeros(len(TOTALS), dtype=torch.int64, device=driver.device)
         self._counted = Counters()
         self._order = driver.create_event()
@@ -86,7 +89,7 @@ class CudaBackend(Backend):
             storage.close()
             raise
         self._textures.append(handle)
-        self._array_bytes["live"] += _array_bytes(spec)
+        self._array_bytes["live"] += array_bytes(spec)
         self._array_bytes["peak"] = max(self._array_bytes.values())
         return Texture(spec, handle)
 
@@ -97,7 +100,7 @@ class CudaBackend(Backend):
         self._textures.remove(handle)
         self._wait_for_device()
         handle.storage.close()
-        self._array_bytes["live"] -= _array_bytes(handle.spec)
+        self._array_bytes["live"] -= array_bytes(handle.spec)
 
     def read_level(self, texture: Texture, layer: int, level: int) -> NDArray[np.generic]:
         """See Backend. Waits for the device."""
@@ -140,7 +143,7 @@ class CudaBackend(Backend):
         size = (int(texture.frame_sizes[layer, 0]), int(texture.frame_sizes[layer, 1]))
         self._ingest.build_mips(handle, layer, self._to_device(tiles), size, stream=self._enter(), totals=self._totals)
 
-    def refresh(self, texture: Texture, layer: int, frame: Picture, threshold: float | None) -> PendingTiles:
+    def refresh(self, texture: Texture, layer: int, frame: Picture, threshold: float | None) -> TileMask | PendingTiles:
         """See Backend. One launch over the frame and one for the tail, without waiting for either."""
         handle = self._handle(texture)
         check_frame(texture.spec, layer, frame)
@@ -155,7 +158,7 @@ class CudaBackend(Backend):
         """See Backend."""
         self._staging.wait()
 
-    def reader(self) -> DeviceReader:
+    def reader(self) -> DeviceReader | None:
         """See Backend."""
         return DeviceReader(self._driver.device, self._enter(), self.owns, self._wait_for)
 
@@ -166,6 +169,10 @@ class CudaBackend(Backend):
     @contextmanager
     def _on_device(self, frame: Picture, stream: Stream) -> Iterator[FramePixels]:
         """A frame as kernels queued on the stream inside the scope read it."""
+        if isinstance(frame, AttachedFrame):
+            with self._attachments.pixels(frame, stream) as pixels:
+                yield pixels
+            return
         if isinstance(frame, DeviceFrame):
             yield FramePixels.from_tensor(frame.pixels, origin=frame.origin)
             return
@@ -233,6 +240,7 @@ class CudaBackend(Backend):
             self._enter()
             for name, value in zip(TOTALS, self._totals.tolist(), strict=True):
                 setattr(self._counted, name, value)
+            self._counted.maps = self._attachments.maps
         return self._counted
 
     def count(self, *, frames: int = 0, reallocations: int = 0, tokens_reused: int = 0) -> None:
@@ -263,19 +271,19 @@ class CudaBackend(Backend):
         """See Backend. Waits for what is queued. Tensors that were handed out stay valid: they are torch's."""
         if self._closed:
             return
-        self._counted = self.counters
-        self._closed = True
-        self._wait_for_device()
-        self._staging.close()
-        self._sampler.close()
-        self._planner.close()
-        self._ingest.close()
-        for handle in self._textures:
-            handle.storage.close()
-        self._textures.clear()
-        self._driver.destroy_event(self._order)
-        self._kernels.close()
-        self._driver.close()
+        try:
+            self._counted = self.counters
+        finally:
+            self._closed = True
+            with ExitStack() as steps:  # last step first, and every step whatever fails
+                steps.callback(self._driver.close)
+                steps.callback(self._kernels.close)
+                steps.callback(self._driver.destroy_event, self._order)
+                for handle in self._textures:
+                    steps.callback(handle.storage.close)
+                for part in (self._ingest, self._planner, self._sampler, self._staging, self._attachments):
+                    steps.callback(part.close)
+                steps.callback(self._wait_for_device)
 
     def __del__(self) -> None:
         if not getattr(self, "_closed", True) and not sys.is_finalizing():
@@ -321,6 +329,23 @@ class CudaBackend(Backend):
         if not isinstance(texture.handle, CudaTexture):
             raise ClosedError("this texture was destroyed")
         return texture.handle
+
+
+def open_cuda(ordinal: int | None = None, *, filtering: Filtering = "hardware") -> CudaBackend:
+    """A backend on a GPU whose arrays CUDA owns.
+
+    Args:
+        ordinal: the device's number among those that CUDA sees; None for torch's current one.
+        filtering: "hardware" for the texture units, "exact" for 32-bit arithmetic on fetched texels.
+    Raises:
+        BackendUnavailable: there is no usable GPU, driver, torch or cuda-bindings; says which, and what to do.
+    """
+    # Here, not above: the rest of this module runs without cuda-bindings.
+    from texvlm.backends.cuda.compiler import NvrtcCompiler
+    from texvlm.backends.cuda.opening import open_driver
+
+    driver = open_driver(ordinal)
+    return CudaBackend(driver, NvrtcCompiler(driver.info.architecture), filtering=filtering)
 
 
 class _DeviceTiles(PendingTiles):
@@ -370,9 +395,3 @@ def _shaped(data: torch.Tensor, like: NDArray[np.generic]) -> torch.Tensor:
 def _to_mask(flags: torch.Tensor) -> TileMask:
     """Flags on the device as a mask on the host. Waits for the device."""
     return flags.cpu().numpy().astype(np.bool_)
-
-
-def _array_bytes(spec: TextureSpec) -> int:
-    """Bytes of a texture array's texels as stored, without what the driver adds."""
-    texel = (1 if spec.channels == 1 else 4) * (1 if spec.dtype == "uint8" else 4)
-    return spec.layers * texel * sum(w * h for w, h in map(spec.storage_size, range(spec.levels)))

@@ -8,7 +8,7 @@ may give another array every time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from texvlm.backends._gl_api import TEXTURE_2D_ARRAY
@@ -54,9 +54,10 @@ class GlArrays:
         try:
             self._interop.run(partial(_make_all, taken))
         except BaseException:
-            for array in taken:
-                array.destroy_objects()
-            self._interop.unmap(images, stream)
+            with ExitStack() as steps:  # last step first
+                steps.callback(self._interop.unmap, images, stream)
+                for array in taken:
+                    steps.callback(array.destroy_objects)
             raise
 
     def for_gl(self, stream: Stream) -> None:
@@ -65,9 +66,10 @@ class GlArrays:
         given = [array for array in self._arrays if array.image.state is MappingState.MAPPED]
         if not given:
             return
-        for array in given:
-            array.destroy_objects()
-        self._interop.unmap([array.image for array in given], stream)
+        with ExitStack() as steps:  # last step first
+            steps.callback(self._interop.unmap, [array.image for array in given], stream)
+            for array in given:
+                steps.callback(array.destroy_objects)
 
     def forget(self, array: GlArray) -> None:
         """Delete the texture of an array that CUDA uses no more."""
@@ -96,7 +98,6 @@ class GlArray(Storage):
         self.owned = owned
         self.image = interop.register(owned.handle.name, TEXTURE_2D_ARRAY, "surface")
         self._objects: ArrayObjects | None = None
-        self._undo: list[Callable[[], None]] = []
 
     def objects(self, stream: Stream) -> ArrayObjects:
         """See Storage. Maps every array of the backend where this one is not.
@@ -141,38 +142,45 @@ class GlArray(Storage):
     def make_objects(self) -> None:
         """Texture and surface objects of this mapping. Where the context is current."""
         self.image.require("make_objects", MappingState.MAPPED)
-        self._objects = made = make_objects(
-            self._driver, self._driver.mapped_array(self.image.resource), self.owned.spec
-        )
-        destroy_surface = self._driver.destroy_surface_object
-        self._undo = [partial(destroy_surface, surface) for surface in made.surfaces]
-        self._undo.append(partial(self._driver.destroy_texture_object, made.texture))
+        array = self._driver.mapped_array(self.image.resource)
+        self._objects = make_objects(self._driver, array, self.owned.spec)
 
     def destroy_objects(self) -> None:
-        """Destroy those of this mapping, before it ends. After a failure, another call does the rest."""
-        self._objects = None
-        while self._undo:
-            self._undo[-1]()
-            self._undo.pop()
+        """Destroy those of this mapping, before it ends."""
+        if self._objects is None:
+            return
+        objects, self._objects = self._objects, None
+        with ExitStack() as steps:
+            steps.callback(self._driver.destroy_texture_object, objects.texture)
+            for surface in objects.surfaces:
+                steps.callback(self._driver.destroy_surface_object, surface)
 
     def close(self) -> None:
         """See Storage. In order: wait, destroy the objects, unmap, unregister, delete the texture.
 
-        After a failure another call goes on where this one stopped: nothing is deleted under CUDA's feet.
+        Every step is taken even where one fails, and the error raised at the end; but nothing is deleted
+        under CUDA's feet: refused on a wrong thread or context, it stays as it is and may be closed again.
 
         Raises:
             DeviceCallError: it is lent to OpenGL, or a call failed.
         """
-        if self.image.state is MappingState.CLOSED and self.owned.handle is None:
+        if self.owned.handle is None:
             return
-        if self.image.state is not MappingState.CLOSED:
+        if self.image.state is MappingState.LENT:
             self.image.require("close", MappingState.REGISTERED, MappingState.MAPPED)
-            self._arrays.wait()
-            if self.image.state is MappingState.MAPPED:
-                self.destroy_objects()
-                self._interop.unmap([self.image], self._arrays.stream)
-            self._interop.unregister(self.image)
-        self._arrays.forget(self)
+        with ExitStack() as steps:  # last step first
+            steps.callback(self._leave, MappingState.CLOSED, lambda: self._arrays.forget(self))
+            steps.callback(self._leave, MappingState.REGISTERED, lambda: self._interop.unregister(self.image))
+            steps.callback(
+                self._leave, MappingState.MAPPED, lambda: self._interop.unmap([self.image], self._arrays.stream)
+            )
+            steps.callback(self.destroy_objects)
+            steps.callback(self._arrays.wait)
+
+    def _leave(self, state: MappingState, step: Callable[[], None]) -> None:
+        """Take one step of the teardown, if the one before has led here."""
+        if self.image.state is state:
+            step()
 
 
 def _make_all(arrays: list[GlArray]) -> None:

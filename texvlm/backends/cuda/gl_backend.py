@@ -24,12 +24,15 @@ from texvlm.backends.attached import AttachedFrame
 from texvlm.backends.base import Counters, PendingTiles, Texture
 from texvlm.backends.cuda.api import Driver
 from texvlm.backends.cuda.arrays import Storage
-from texvlm.backends.cuda.backend import CudaBackend, Filtering
+from texvlm.backends.cuda.attached import Attachments
+from texvlm.backends.cuda.backend import CudaBackend
 from texvlm.backends.cuda.gl_arrays import GlArray, GlArrays
 from texvlm.backends.cuda.gl_context import probe_interop
 from texvlm.backends.cuda.interop import Interop
 from texvlm.backends.cuda.kernels import Compiler
+from texvlm.backends.cuda.sampler import Filtering
 from texvlm.backends.gl import GlBackend
+from texvlm.device_frames import DeviceReader
 from texvlm.frames import Frame
 from texvlm.pyramid import TextureSpec
 from texvlm.regions import TileMask, tile_grid
@@ -61,10 +64,11 @@ class CudaGlBackend(CudaBackend):
         super().__init__(driver, compiler, filtering=filtering)
         self._mapping = mapping
         self._frames_by_gl = mapping == "epochs"
-        self.reads_devices = not self._frames_by_gl
         self._gl = GlBackend(context)
         self._interop = Interop(driver, context)
         self._arrays = GlArrays(driver, self._interop, self._gl)
+        if not context.shared:  # the application's own: its textures are there, too
+            self._attachments = Attachments(driver, self._interop)
         try:
             probe_interop(driver, self._kernels, context, self._gl)
         except BaseException:
@@ -104,17 +108,14 @@ class CudaGlBackend(CudaBackend):
         self._gl.build_mips(self._for_gl(texture), layer, tiles)
         self._stamp(texture, layer, tiles, None)
 
-    def refresh(
-        self, texture: Texture, layer: int, frame: Picture, threshold: float | None
-    ) -> TileMask | PendingTiles | None:
+    def refresh(self, texture: Texture, layer: int, frame: Picture, threshold: float | None) -> TileMask | PendingTiles:
         """See Backend. In epochs, unchanged frames leave the arrays mapped."""
         if not self._frames_by_gl:
             return super().refresh(texture, layer, frame, threshold)
         owned = self._array(texture).owned
         if isinstance(frame, AttachedFrame):
             return self._refresh_attached(texture, layer, frame, threshold)
-        if not isinstance(frame, Frame):
-            return None
+        assert isinstance(frame, Frame), "without a reader, frames come from the host"
         columns, rows = tile_grid(frame.size)
         tiles: TileMask = np.ones((rows, columns), np.bool_)
         if threshold is not None:
@@ -126,7 +127,7 @@ class CudaGlBackend(CudaBackend):
 
     def _refresh_attached(
         self, texture: Texture, layer: int, frame: AttachedFrame, threshold: float | None
-    ) -> TileMask | PendingTiles | None:
+    ) -> TileMask | PendingTiles:
         """The application's texture comes in through CUDA; the mirror knows nothing of it."""
         handle = self._array(texture).owned.handle
         assert isinstance(handle, GlTexture), "the texture is alive"
@@ -136,6 +137,10 @@ class CudaGlBackend(CudaBackend):
         handle.unsure.discard(layer)
         handle.unmirrored.add(layer)
         return tiles
+
+    def reader(self) -> DeviceReader | None:
+        """See Backend."""
+        return None if self._frames_by_gl else super().reader()
 
     def _for_gl(self, texture: Texture) -> Texture:
         """The texture as OpenGL's side knows it, unmapped."""
@@ -167,7 +172,7 @@ class CudaGlBackend(CudaBackend):
             tiles_dirty=ours.tiles_dirty + theirs.tiles_dirty,
             bytes_uploaded=ours.bytes_uploaded + theirs.bytes_uploaded,
             texels_rebuilt=ours.texels_rebuilt + theirs.texels_rebuilt,
-            maps=ours.maps + self._interop.maps,
+            maps=self._interop.maps + (0 if self._attachments.uses(self._interop) else ours.maps),
         )
 
     def describe(self) -> dict[str, object]:
@@ -176,8 +181,10 @@ class CudaGlBackend(CudaBackend):
 
     def close(self) -> None:
         """See CudaBackend. CUDA lets go of every array before OpenGL deletes it."""
-        super().close()
-        self._gl.close()
+        try:
+            super().close()
+        finally:
+            self._gl.close()
 
     def _array(self, texture: Texture) -> GlArray:
         storage = self._handle(texture).storage

@@ -12,6 +12,9 @@ Interop calls must come from the thread on which the OpenGL context is current, 
 `GlContext.run`: handed over to the thread of a headless context, refused on a wrong one of an
 application's. Mapping is ordered on a stream: earlier OpenGL work comes before what is queued there
 afterwards, and unmapping the other way round. Nothing waits on the host.
+
+A call that ends something counts as done even when it reports an error: on a device that is often the
+error of earlier work, and ending things twice would be a new one.
 """
 
 from __future__ import annotations
@@ -120,12 +123,20 @@ class Interop:
             image.require("unmap", MappingState.MAPPED)
         if self._driver.is_capturing(stream):
             raise DeviceCallError("unmap: the stream is being captured, and unmapping cannot be; end the capture first")
-        self.run(lambda: self._driver.unmap_gl([image.resource for image in images], stream))
-        for image in images:
-            image.state = MappingState.REGISTERED
+
+        def give() -> None:
+            for image in images:
+                image.state = MappingState.REGISTERED
+            self._driver.unmap_gl([image.resource for image in images], stream)
+
+        self.run(give)
 
     def unregister(self, image: GlImage) -> None:
         """End CUDA's use of a texture, before OpenGL deletes it. It must not be mapped."""
         image.require("unregister", MappingState.REGISTERED)
-        self.run(lambda: self._driver.unregister_gl_image(image.resource))
-        image.state = MappingState.CLOSED
+
+        def end() -> None:
+            image.state = MappingState.CLOSED
+            self._driver.unregister_gl_image(image.resource)
+
+        self.run(end)
