@@ -1,8 +1,10 @@
 // One output pixel of a token: what is read, and how it is mixed.
 //
 // TEXVLM_EXACT 1: texels are fetched one by one and mixed in 32-bit floats, like the other backends do.
-// TEXVLM_EXACT 0: the texture unit mixes, with 8-bit weights: an error of up to 1/256 of the local
-//                 contrast for each of the three axes, for an eighth of the fetches.
+// TEXVLM_EXACT 0: the texture unit mixes the four texels of a level, with 8-bit weights: an error of up
+//                 to 1/512 of the local contrast for each axis, for a quarter of the fetches. Levels
+//                 are mixed here: one trilinear fetch would take the unit as long as two bilinear
+//                 ones, and add the error of an 8-bit weight between them.
 // TEXVLM_FLOAT, TEXVLM_STORED: texels are floats or bytes, of 1 or 4 channels.
 // TEXVLM_CHANNELS: channels wanted, 1, 3 or 4.
 // TEXVLM_PATCH: output pixels along one token side.
@@ -71,9 +73,25 @@ struct Axis {
     float step;   // half the texels from one pixel to the next
     float last;   // the frame's last texel of this level
     float inner;  // the last position at which the texture unit reads nothing beyond it; see `axis_of`
+    float storage;  // texels of this level in memory ...
+    float inverse;  // ... and one divided by that
 
     __device__ __forceinline__ float offset(int pixel) const {
         return part + (float)(2 * pixel + 1 - TEXVLM_PATCH) * step - 0.5f;
+    }
+    // A pixel's position in texels, centre of the first at 0.
+    __device__ __forceinline__ float place(int pixel) const {
+        return whole + offset(pixel);
+    }
+    // The same as the texture unit takes it: the storage spans 0..1. Rounded to the unit's own finest
+    // step, and a quarter of that to the right, so that it mixes the nearest weights whether it rounds
+    // or cuts, and a position on a texel's centre stays there: no texel beyond the token's footprint is
+    // mixed in. On the left, the unit's own clamp is the frame's; -1 reads the same, and cannot overflow.
+    __device__ __forceinline__ float coordinate(int pixel) const {
+        const float snapped = whole + rintf(offset(pixel) * 256.0f) * (1.0f / 256.0f);
+        const float from_edge = fmaxf(snapped, -1.0f) + (0.5f + 1.0f / 1024.0f);
+        const float quotient = from_edge * inverse;
+        return quotient + fmaf(-quotient, storage, from_edge) * inverse;  // a division's rounding: 16k texels need it
     }
     // All pixels fall on centres of texels: every weight is 0.
     __device__ __forceinline__ bool is_aligned() const {
@@ -82,8 +100,11 @@ struct Axis {
     }
 };
 
-// `texels` and `storage`: level-0 texels of the frame and of the memory that holds it, along this axis.
-__device__ __forceinline__ Axis axis_of(float centre, float side, int texels, int storage, int level) {
+// `texels`, `storage`: level-0 texels of the frame and of the memory that holds it, along this axis.
+// `inverse`: 1 / storage.
+__device__ __forceinline__ Axis axis_of(
+    float centre, float side, int texels, int storage, float inverse, int level
+) {
     const float scale = power_of_two(-level);
     const float place = centre * scale, whole = floorf(place);
     const int last = max((texels + (1 << level) - 1) >> level, 1) - 1;
@@ -91,10 +112,12 @@ __device__ __forceinline__ Axis axis_of(float centre, float side, int texels, in
     // texel, not even with weight 0, for it may be NaN. 1/64 covers what the unit rounds.
     const bool fills = last + 1 >= storage >> level;
     return Axis{whole, place - whole, side * scale / (float)(2 * TEXVLM_PATCH), (float)last,
-                fills ? (float)(last + 2) : (float)last - 0.015625f};
+                fills ? (float)(last + 2) : (float)last - 0.015625f,
+                (float)(storage >> level), inverse * power_of_two(level)};
 }
 
 struct Grid {
+    int level;
     unsigned long long surface;
     Axis x, y;
 };
@@ -117,8 +140,8 @@ __device__ __forceinline__ Texel bilinear(const Grid& grid, int column, int line
 
 // The texel under a pixel of an aligned token, in stored values.
 __device__ __forceinline__ Texel nearest(const Grid& grid, int column, int line, int layer) {
-    const float x = fminf(fmaxf(grid.x.whole + grid.x.offset(column), 0.0f), grid.x.last);
-    const float y = fminf(fmaxf(grid.y.whole + grid.y.offset(line), 0.0f), grid.y.last);
+    const float x = fminf(fmaxf(grid.x.place(column), 0.0f), grid.x.last);
+    const float y = fminf(fmaxf(grid.y.place(line), 0.0f), grid.y.last);
     return read_texel(grid.surface, (int)x, (int)y, layer);
 }
 
@@ -128,11 +151,18 @@ __device__ __forceinline__ Texel scaled(Texel texel, float factor) {
     return texel;
 }
 
-// The texture unit's filter over level 0 + LOD, in units of full scale.
-__device__ __forceinline__ Texel fetch(unsigned long long texture, float u, float v, int layer, float lod) {
+// Bilinear by the texture unit, in units of full scale, where it reads no texel beyond the frame's last.
+__device__ __forceinline__ Texel fetch(
+    unsigned long long texture, const Grid& grid, int column, int line, int layer
+) {
+    const float u = grid.x.coordinate(column), v = grid.y.coordinate(line), lod = (float)grid.level;
 #if TEXVLM_STORED == 1
     return first_channels(tex2DLayeredLod<float>(texture, u, v, layer, lod));
 #else
     return first_channels(tex2DLayeredLod<float4>(texture, u, v, layer, lod));
 #endif
+}
+
+__device__ __forceinline__ bool is_inner(const Grid& grid, int column, int line) {
+    return grid.x.place(column) <= grid.x.inner && grid.y.place(line) <= grid.y.inner;
 }

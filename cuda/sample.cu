@@ -36,7 +36,7 @@ struct SampleArguments {
     unsigned long long* totals;  // work counts; 3: tokens sampled, 4: tokens reused
     float scale[4];            // out = value * scale + bias, value in units of full scale
     float bias[4];
-    float inverse_width, inverse_height;  // of the level-0 storage
+    float inverse_width, inverse_height;  // 1 / the level-0 storage's
     int storage_width, storage_height;
     int layers, last_level;
     int tile_columns, tile_rows;
@@ -112,26 +112,23 @@ __device__ __forceinline__ Packet* packets_of(const SampleArguments& a, int row)
     return (Packet*)((Element*)a.out + (long long)row * (TEXVLM_CHANNELS * TEXVLM_PLANE));
 }
 
-// One pixel of a token that lies between texels, in units of full scale.
+__device__ __forceinline__ Grid grid_of(const SampleArguments& a, const TokenRecord& token, int2 size, int level) {
+    return Grid{
+        level,
+        a.surfaces[level],
+        axis_of(token.x, token.side, size.x, a.storage_width, a.inverse_width, level),
+        axis_of(token.y, token.side, size.y, a.storage_height, a.inverse_height, level),
+    };
+}
+
+// One pixel of a token that lies between texels, in units of full scale, on one level.
 __device__ __forceinline__ Texel filtered(
-    const SampleArguments& a, const Grid& fine, const Grid& coarse, Lod lod, int column, int line, int layer
+    unsigned long long texture, const Grid& grid, int column, int line, int layer
 ) {
 #if !TEXVLM_EXACT
-    const float x = fine.x.whole + fine.x.offset(column), y = fine.y.whole + fine.y.offset(line);
-    const float next_x = coarse.x.whole + coarse.x.offset(column), next_y = coarse.y.whole + coarse.y.offset(line);
-    if (x <= fine.x.inner && y <= fine.y.inner && next_x <= coarse.x.inner && next_y <= coarse.y.inner) {
-        // A quarter of the unit's finest step to the right: a position on a texel's centre stays there,
-        // whether the unit rounds or cuts, so a texel beyond the token's footprint is never mixed in.
-        // On the left, the unit's own clamp is the frame's; -1 reads the same, and cannot overflow.
-        const float centre = 0.5f + 0.0009765625f, scale = power_of_two(lod.level);
-        const float u = (fmaxf(x, -1.0f) + centre) * (scale * a.inverse_width);
-        const float v = (fmaxf(y, -1.0f) + centre) * (scale * a.inverse_height);
-        return fetch(a.texture, u, v, layer, (float)lod.level + lod.weight);
-    }
+    if (is_inner(grid, column, line)) return fetch(texture, grid, column, line, layer);
 #endif
-    Texel value = bilinear(fine, column, line, layer);
-    if (lod.weight > 0.0f) value = mix(value, bilinear(coarse, column, line, layer), lod.weight);
-    return scaled(value, TEXVLM_UNIT_TEXEL);
+    return scaled(bilinear(grid, column, line, layer), TEXVLM_UNIT_TEXEL);
 }
 
 // 512 threads at least fit a multiprocessor: the compiler may use up to 128 registers, and spills none.
@@ -152,16 +149,7 @@ extern "C" __global__ void __launch_bounds__(TEXVLM_THREADS, 512 / TEXVLM_THREAD
     const Lod lod = split_lod(token.side, TEXVLM_PATCH, a.last_level);
     const int next = lod.weight > 0.0f ? lod.level + 1 : lod.level;
     const int2 size = a.frame_sizes[token.layer];
-    const Grid fine = {
-        a.surfaces[lod.level],
-        axis_of(token.x, token.side, size.x, a.storage_width, lod.level),
-        axis_of(token.y, token.side, size.y, a.storage_height, lod.level),
-    };
-    const Grid coarse = {
-        a.surfaces[next],
-        axis_of(token.x, token.side, size.x, a.storage_width, next),
-        axis_of(token.y, token.side, size.y, a.storage_height, next),
-    };
+    const Grid fine = grid_of(a, token, size, lod.level), coarse = grid_of(a, token, size, next);
     // Where every weight is 0, texels are copied by the load unit: exact whatever the texture unit makes
     // of the coordinate's last bit, and with a fourth of the reads of the exact filter.
     const bool copies = lod.weight == 0.0f && fine.x.is_aligned() && fine.y.is_aligned();
@@ -171,8 +159,16 @@ extern "C" __global__ void __launch_bounds__(TEXVLM_THREADS, 512 / TEXVLM_THREAD
         Packet packets[TEXVLM_CHANNELS];
 #pragma unroll
         for (int pixel = 0; pixel < TEXVLM_UNIT; pixel++) {
-            const Texel value = copies ? scaled(nearest(fine, first + pixel, line, token.layer), TEXVLM_UNIT_TEXEL)
-                                       : filtered(a, fine, coarse, lod, first + pixel, line, token.layer);
+            const int column = first + pixel;
+            Texel value;
+            if (copies) {
+                value = scaled(nearest(fine, column, line, token.layer), TEXVLM_UNIT_TEXEL);
+            } else {
+                value = filtered(a.texture, fine, column, line, token.layer);
+                if (lod.weight > 0.0f) {
+                    value = mix(value, filtered(a.texture, coarse, column, line, token.layer), lod.weight);
+                }
+            }
 #pragma unroll
             for (int c = 0; c < TEXVLM_CHANNELS; c++) {
                 packets[c].pixels[pixel] = encoded(value.channels[c] * a.scale[c] + a.bias[c]);
