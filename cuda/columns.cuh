@@ -41,10 +41,13 @@ __device__ __forceinline__ Sum build_above(
     const int lane = threadIdx.x & 31;
     const int x = group_x(lane), y = group_y(lane);
     if (levels > 0) {
-        if ((writers.left >> lane) & 1u)
-            write_texel(above[0], place.column * 8 + x * 2, place.row * 8 + y, place.layer, mean(left, shift));
-        if ((writers.right >> lane) & 1u)
-            write_texel(above[0], place.column * 8 + x * 2 + 1, place.row * 8 + y, place.layer, mean(right, shift));
+        const int column = place.column * 8 + x * 2, row = place.row * 8 + y;
+        if ((writers.left & writers.right) >> lane & 1u)
+            write_pair(above[0], column, row, place.layer, mean(left, shift), mean(right, shift));
+        else if (writers.left >> lane & 1u)
+            write_texel(above[0], column, row, place.layer, mean(left, shift));
+        else if (writers.right >> lane & 1u)
+            write_texel(above[0], column + 1, row, place.layer, mean(right, shift));
     }
     Sum sum = with_lane(left + right, 4);
     if (levels > 1 && ((writers.second >> lane) & 1u))

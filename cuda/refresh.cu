@@ -41,17 +41,16 @@ extern "C" __global__ void LAUNCH_BOUNDS refresh(const RefreshArguments a) {
     if (a.mode & TEXVLM_MODE_COMPARE) {
         Group stored;  // asked for first: the frame's words are taken apart while these are on their way
 #pragma unroll
-        for (int j = 0; j < GROUP_HEIGHT; j++)
-#pragma unroll
-            for (int i = 0; i < GROUP_WIDTH; i++)
-                stored[j][i] = read_texel(
-                    a.surfaces[0], min(x + i, a.frame.width - 1), min(y + j, a.frame.height - 1), a.layer);
+        for (int j = 0; j < GROUP_HEIGHT; j++) read_row(a.surfaces[0], x, y + j, a.layer, stored[j]);
         read_group(a.frame, x, y, group);
         bool changed = false;
 #pragma unroll
         for (int j = 0; j < GROUP_HEIGHT; j++)
 #pragma unroll
-            for (int i = 0; i < GROUP_WIDTH; i++) changed |= differs(group[j][i], stored[j][i], a.limit);
+            for (int i = 0; i < GROUP_WIDTH; i++) {
+                const bool inside = x + i < a.frame.width && y + j < a.frame.height;
+                changed |= inside && differs(group[j][i], stored[j][i], a.limit);
+            }
         dirty = __any_sync(FULL_WARP, changed);
     } else {
         dirty = (a.mode & TEXVLM_MODE_ALL) != 0 || *tile != 0;
@@ -59,19 +58,14 @@ extern "C" __global__ void LAUNCH_BOUNDS refresh(const RefreshArguments a) {
             read_group(a.frame, x, y, group);
         } else if (dirty) {
 #pragma unroll
-            for (int j = 0; j < GROUP_HEIGHT; j++)
-#pragma unroll
-                for (int i = 0; i < GROUP_WIDTH; i++)
-                    group[j][i] = read_texel(a.surfaces[0], x + i, y + j, a.layer);
+            for (int j = 0; j < GROUP_HEIGHT; j++) read_row(a.surfaces[0], x, y + j, a.layer, group[j]);
         }
     }
     if (lane == 0 && (a.mode & (TEXVLM_MODE_COMPARE | TEXVLM_MODE_ALL))) *tile = dirty;
     if (!dirty) return;
     if (a.mode & TEXVLM_MODE_WRITE) {
 #pragma unroll
-        for (int j = 0; j < GROUP_HEIGHT; j++)
-#pragma unroll
-            for (int i = 0; i < GROUP_WIDTH; i++) write_texel(a.surfaces[0], x + i, y + j, a.layer, group[j][i]);
+        for (int j = 0; j < GROUP_HEIGHT; j++) write_row(a.surfaces[0], x, y + j, a.layer, group[j]);
     }
     if (a.mode & TEXVLM_MODE_BUILD) {
         const Sum left = (sum_of(group[0][0]) + sum_of(group[0][1])) + (sum_of(group[1][0]) + sum_of(group[1][1]));

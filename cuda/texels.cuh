@@ -4,6 +4,10 @@
 // TEXVLM_STORED    channels of a stored texel, 1 or 4.
 // TEXVLM_CHANNELS  channels of a frame, 1, 3 or 4; three are stored with a full fourth one.
 // SUM_BITS         16 or 32, defined by the kernel: bits of a sum of bytes. 256 texels fit 16.
+//
+// Surface accesses are plain bytes, x counts them, and their size is that of the type asked for ("Surface
+// Functions" of the programming guide; suld.b, sust.b in the PTX ISA). So four texels that lie side by side are
+// one access: a warp then reads and writes whole sectors, where single texels would touch each one four times.
 #pragma once
 
 typedef unsigned long long Surface;
@@ -31,6 +35,41 @@ __device__ __forceinline__ void write_texel(Surface surface, int x, int y, int l
     surf2DLayeredwrite(value, surface, x * 16, y, layer, cudaBoundaryModeZero);
 #else
     surf2DLayeredwrite(texel.channel[0], surface, x * 4, y, layer, cudaBoundaryModeZero);
+#endif
+}
+
+// Four texels from x on, a multiple of 4.
+__device__ __forceinline__ void read_row(Surface surface, int x, int y, int layer, Texel (&row)[4]) {
+#if TEXVLM_STORED == 4
+#pragma unroll
+    for (int i = 0; i < 4; i++) row[i] = read_texel(surface, x + i, y, layer);
+#else
+    const float4 values = surf2DLayeredread<float4>(surface, x * 4, y, layer, cudaBoundaryModeZero);
+    row[0] = Texel{{values.x}};
+    row[1] = Texel{{values.y}};
+    row[2] = Texel{{values.z}};
+    row[3] = Texel{{values.w}};
+#endif
+}
+
+__device__ __forceinline__ void write_row(Surface surface, int x, int y, int layer, const Texel (&row)[4]) {
+#if TEXVLM_STORED == 4
+#pragma unroll
+    for (int i = 0; i < 4; i++) write_texel(surface, x + i, y, layer, row[i]);
+#else
+    const float4 values = make_float4(row[0].channel[0], row[1].channel[0], row[2].channel[0], row[3].channel[0]);
+    surf2DLayeredwrite(values, surface, x * 4, y, layer, cudaBoundaryModeZero);
+#endif
+}
+
+// Two texels from x on, a multiple of 2.
+__device__ __forceinline__ void write_pair(Surface surface, int x, int y, int layer, Texel left, Texel right) {
+#if TEXVLM_STORED == 4
+    write_texel(surface, x, y, layer, left);
+    write_texel(surface, x + 1, y, layer, right);
+#else
+    const uint2 values = make_uint2(__float_as_uint(left.channel[0]), __float_as_uint(right.channel[0]));
+    surf2DLayeredwrite(values, surface, x * 4, y, layer, cudaBoundaryModeZero);
 #endif
 }
 
@@ -64,6 +103,40 @@ __device__ __forceinline__ void write_texel(Surface surface, int x, int y, int l
     surf2DLayeredwrite(texel, surface, x * 4, y, layer, cudaBoundaryModeZero);
 #else
     surf2DLayeredwrite(static_cast<unsigned char>(texel), surface, x, y, layer, cudaBoundaryModeZero);
+#endif
+}
+
+// Four texels from x on, a multiple of 4.
+__device__ __forceinline__ void read_row(Surface surface, int x, int y, int layer, Texel (&row)[4]) {
+#if TEXVLM_STORED == 4
+    const uint4 words = surf2DLayeredread<uint4>(surface, x * 4, y, layer, cudaBoundaryModeZero);
+    row[0] = words.x;
+    row[1] = words.y;
+    row[2] = words.z;
+    row[3] = words.w;
+#else
+    const unsigned word = surf2DLayeredread<unsigned>(surface, x, y, layer, cudaBoundaryModeZero);
+#pragma unroll
+    for (int i = 0; i < 4; i++) row[i] = (word >> (8 * i)) & 255u;
+#endif
+}
+
+__device__ __forceinline__ void write_row(Surface surface, int x, int y, int layer, const Texel (&row)[4]) {
+#if TEXVLM_STORED == 4
+    surf2DLayeredwrite(make_uint4(row[0], row[1], row[2], row[3]), surface, x * 4, y, layer, cudaBoundaryModeZero);
+#else
+    const unsigned word = row[0] | (row[1] << 8) | (row[2] << 16) | (row[3] << 24);
+    surf2DLayeredwrite(word, surface, x, y, layer, cudaBoundaryModeZero);
+#endif
+}
+
+// Two texels from x on, a multiple of 2.
+__device__ __forceinline__ void write_pair(Surface surface, int x, int y, int layer, Texel left, Texel right) {
+#if TEXVLM_STORED == 4
+    surf2DLayeredwrite(make_uint2(left, right), surface, x * 4, y, layer, cudaBoundaryModeZero);
+#else
+    const unsigned short pair = static_cast<unsigned short>(left | (right << 8));
+    surf2DLayeredwrite(pair, surface, x, y, layer, cudaBoundaryModeZero);
 #endif
 }
 

@@ -11,12 +11,9 @@ the device; nothing here waits for it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from texvlm.backends._checks import check_layer
 from texvlm.backends._detect import texel_limit
@@ -33,7 +30,8 @@ from texvlm.backends.cuda.ingest_kernels import (
     texel_definitions,
     variants,
 )
-from texvlm.backends.cuda.kernels import Dim, Kernel, Kernels
+from texvlm.backends.cuda.kernels import Kernels
+from texvlm.backends.cuda.launch import Launch
 from texvlm.pyramid import COLUMN_LEVELS, TextureSpec
 from texvlm.regions import TILE, tile_grid
 
@@ -47,29 +45,6 @@ BLOCK_CELLS = 16  # along a side of what one warp of build_tail does; four level
 TILES_IN_BLOCK = 4
 
 _DTYPES = {"uint8": torch.uint8, "float32": torch.float32}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Launch:
-    """A kernel with its arguments, ready to be queued or put in a graph.
-
-    Attributes:
-        kernel: what runs.
-        grid: blocks.
-        block: threads of one.
-        arguments: the kernel's record, shape (1,).
-        memory: what must live until it is queued; as part of a graph, as long as the graph.
-    """
-
-    kernel: Kernel
-    grid: Dim
-    block: Dim
-    arguments: NDArray[Any]
-    memory: tuple[torch.Tensor, ...] = ()
-
-    def run(self, stream: Stream) -> None:
-        """Queue it."""
-        self.kernel.launch(self.grid, self.block, self.arguments, stream)
 
 
 class Ingest:
