@@ -10,10 +10,11 @@ from texvlm.sources.base import ACCEPTED, Source, SourceInfo, check_options
 from texvlm.sources.images import IMAGE_SUFFIXES, open_images
 from texvlm.sources.live import Backoff
 from texvlm.sources.network import SCHEMES, open_address, open_camera
+from texvlm.sources.planes import YuvVideoSource, open_yuv_video
 from texvlm.sources.scene import open_scene
 from texvlm.sources.video import open_video
 
-__all__ = ["ACCEPTED", "Backoff", "Source", "SourceInfo", "open_source"]
+__all__ = ["ACCEPTED", "Backoff", "Source", "SourceInfo", "YuvVideoSource", "open_source", "open_yuv_video"]
 
 
 def open_source(

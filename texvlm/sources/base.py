@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 from texvlm.frames import Frame
 
@@ -38,11 +38,13 @@ class SourceInfo:
     duration: float | None = None
 
 
-class Source(Protocol):
-    """An opened input: a context manager and a one-pass iterator of frames in display order.
+Picture = TypeVar("Picture", covariant=True)
 
-    Frames are uint8, C-contiguous, with 1 (gray), 3 (RGB) or 4 (RGBA) channels. Iterating a closed
-    source yields nothing. One thread iterates; any thread may close a live source.
+
+class PictureSource(Protocol[Picture]):
+    """An opened input: a context manager and a one-pass iterator of pictures in display order.
+
+    Iterating a closed source yields nothing. One thread iterates; any thread may close a live source.
     """
 
     @property
@@ -69,11 +71,11 @@ class Source(Protocol):
         """Seconds of the whole input; None when unknown."""
         return self.info.duration
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[Picture]:
         return self
 
-    def __next__(self) -> Frame:
-        """The next frame; SourceError when the input fails in a way that iteration cannot outlive."""
+    def __next__(self) -> Picture:
+        """The next picture; SourceError when the input fails in a way that iteration cannot outlive."""
 
     def describe(self) -> dict[str, Any]:
         """Facts and counters so far, ready for JSON."""
@@ -86,6 +88,10 @@ class Source(Protocol):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Source(PictureSource[Frame], Protocol):
+    """A source of frames: uint8, C-contiguous, with 1 (gray), 3 (RGB) or 4 (RGBA) channels."""
 
 
 def describe_info(info: SourceInfo) -> dict[str, Any]:

@@ -27,6 +27,34 @@ EXPORT_MOTION = 1 << 28
 """AV_CODEC_FLAG2_EXPORT_MVS."""
 
 
+class SideData:
+    """Reads what comes beside the pixels: how to turn pictures, and motion vectors where they are asked for.
+
+    One display matrix serves a whole file; looking for it in each picture costs more than it tells.
+    """
+
+    def __init__(self, *, motion_vectors: bool) -> None:
+        self._motion = motion_vectors
+        self._orientation: Orientation | None = None
+
+    def read(self, picture: VideoFrame, orientation: Orientation | None) -> tuple[Orientation, MotionVectors | None]:
+        """The turn of one picture (the one given goes first), and its vectors, turned. Its side data is gone then."""
+        turn = orientation or self._orientation
+        motion = None
+        if turn is None or self._motion:
+            found, motion = _take_side_data(picture)
+            turn = turn or found
+        self._orientation = turn
+        if motion is not None:
+            motion = turn.turn_motion(motion, (picture.width, picture.height)) if self._motion else None
+        return turn, motion
+
+
+def kind_of(picture: VideoFrame) -> str | None:
+    """Name of a picture's type: "I", "P", "B", ...; None when unknown."""
+    return _KINDS.get(int(picture.pict_type))
+
+
 class FrameMaker:
     """Turns decoded pictures into frames; keeps the scaler's tables between pictures.
 
@@ -36,9 +64,8 @@ class FrameMaker:
     def __init__(self, *, channels: int, motion_vectors: bool = False) -> None:
         self._format = PIXEL_FORMATS[channels]
         self._channels = channels
-        self._motion = motion_vectors
+        self._side_data = SideData(motion_vectors=motion_vectors)
         self._scaler = VideoReformatter()
-        self._orientation: Orientation | None = None
 
     def make(self, picture: VideoFrame, *, pts: float | None, orientation: Orientation | None = None) -> Frame:
         """A frame from one picture.
@@ -50,13 +77,7 @@ class FrameMaker:
         Raises:
             SourceError: the pixel format or size cannot be converted.
         """
-        # One matrix serves a whole file; looking for it in each picture costs more than it tells.
-        turn = orientation or self._orientation
-        motion = None
-        if turn is None or self._motion:
-            found, motion = _take_side_data(picture)
-            turn = turn or found
-        self._orientation = turn
+        turn, motion = self._side_data.read(picture, orientation)
         # All is stated: PyAV before 16 heeds the picture's own matrix and range only where source and target differ.
         try:
             rgb = self._scaler.reformat(
@@ -73,9 +94,7 @@ class FrameMaker:
             ) from error
         stored: NDArray[Any] = rgb.to_ndarray()
         pixels = turn.turn(stored.reshape(picture.height, picture.width, self._channels))
-        if motion is not None:
-            motion = turn.turn_motion(motion, (picture.width, picture.height)) if self._motion else None
-        return Frame(pixels, pts=pts, kind=_KINDS.get(int(picture.pict_type)), motion=motion)
+        return Frame(pixels, pts=pts, kind=kind_of(picture), motion=motion)
 
 
 def _take_side_data(picture: Any) -> tuple[Orientation, MotionVectors | None]:

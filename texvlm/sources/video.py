@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 import av
 from av.error import FFmpegError
@@ -19,8 +19,9 @@ from av.video.frame import VideoFrame
 
 from texvlm.errors import SourceError
 from texvlm.frames import Frame
-from texvlm.sources.base import ACCEPTED, Source, SourceInfo, SourceKind, describe_info
+from texvlm.sources.base import ACCEPTED, PictureSource, Source, SourceInfo, SourceKind, describe_info
 from texvlm.sources.decoded import EXPORT_MOTION, MOTION_CODECS, FrameMaker
+from texvlm.yuv import YuvFrame
 
 _log = logging.getLogger("texvlm")
 
@@ -162,22 +163,25 @@ class VideoDecoder:
             yield picture
 
 
-class VideoSource(Source):
-    """Frames of one video file, or of a finite video behind an address; see `open_source`."""
+P = TypeVar("P", bound=Frame | YuvFrame)
+
+
+class DecodedVideo(PictureSource[P]):
+    """Pictures of one video, in display order; `make` gets each with its time, seconds, and says what it becomes."""
 
     def __init__(
         self,
         decoder: VideoDecoder,
+        make: Callable[[VideoFrame, float | None], P],
         *,
-        channels: int = 3,
         motion_vectors: bool = False,
         every: int = 1,
         kind: SourceKind = "video",
     ) -> None:
         self._decoder = decoder
         self._every = every
-        self._motion = motion_vectors and decoder.export_motion()
-        self._maker = FrameMaker(channels=channels, motion_vectors=self._motion)
+        self._motion = motion_vectors
+        self._make = make
         self._decoded = self._delivered = 0
         self._last_pts: float | None = None
         self._longest_step = 0.0
@@ -186,7 +190,7 @@ class VideoSource(Source):
         first = next(self._pictures, None)
         if first is None:
             raise SourceError(f"{decoder.name}: no frame can be decoded ({_contents(decoder.container)})")
-        frame = self._maker.make(first, pts=self._time_of(first))
+        frame = self._make(first, self._time_of(first))
         self._frames = self._read(frame)
         size = frame.size
         self._info = _info(decoder, size, every=every, kind=kind)
@@ -196,7 +200,7 @@ class VideoSource(Source):
         """Facts known at opening."""
         return self._info
 
-    def __next__(self) -> Frame:
+    def __next__(self) -> P:
         return next(self._frames)
 
     def describe(self) -> dict[str, Any]:
@@ -223,7 +227,7 @@ class VideoSource(Source):
         self._pictures.close()
         self._decoder.close()
 
-    def _read(self, first: Frame) -> Generator[Frame, None, None]:
+    def _read(self, first: P) -> Generator[P, None, None]:
         self._decoded = self._delivered = 1
         yield first
         for picture in self._pictures:
@@ -231,7 +235,7 @@ class VideoSource(Source):
             self._decoded += 1
             if (self._decoded - 1) % self._every == 0:
                 self._delivered += 1
-                yield self._maker.make(picture, pts=pts)
+                yield self._make(picture, pts)
         self._compare_with_stated_end()
 
     def _time_of(self, picture: VideoFrame) -> float | None:
@@ -264,6 +268,25 @@ class VideoSource(Source):
             )
 
 
+class VideoSource(DecodedVideo[Frame], Source):
+    """Frames of one video file, or of a finite video behind an address; see `open_source`."""
+
+    def __init__(
+        self,
+        decoder: VideoDecoder,
+        *,
+        channels: int = 3,
+        motion_vectors: bool = False,
+        every: int = 1,
+        kind: SourceKind = "video",
+    ) -> None:
+        motion = motion_vectors and decoder.export_motion()
+        maker = FrameMaker(channels=channels, motion_vectors=motion)
+        super().__init__(
+            decoder, lambda picture, pts: maker.make(picture, pts=pts), motion_vectors=motion, every=every, kind=kind
+        )
+
+
 def open_video(
     path: str | os.PathLike[str],
     *,
@@ -277,6 +300,17 @@ def open_video(
     Raises:
         SourceError: missing, empty, not a video, or without a decodable video stream.
     """
+    container = open_container(path)
+    try:
+        decoder = VideoDecoder(container, os.fspath(path), stream=stream, keep_alpha=channels == 4)
+        return VideoSource(decoder, channels=channels, motion_vectors=motion_vectors, every=every)
+    except BaseException:
+        container.close()
+        raise
+
+
+def open_container(path: str | os.PathLike[str]) -> Any:
+    """An opened file. SourceError when it is missing, empty, or not a video."""
     name = os.fspath(path)
     if not os.path.exists(name):
         raise SourceError(f"{name}: no such file; accepted: {ACCEPTED}")
@@ -284,15 +318,9 @@ def open_video(
         raise SourceError(f"{name}: the file is empty (0 bytes); accepted: {ACCEPTED}")
     try:
         # The explicit protocol keeps a ':' or '%' in a file name from being read as something else.
-        container = av.open(f"file:{name}")
+        return av.open(f"file:{name}")
     except FFmpegError as error:
         raise SourceError(f"{name}: {_why(error)}; accepted: {ACCEPTED}") from error
-    try:
-        decoder = VideoDecoder(container, name, stream=stream, keep_alpha=channels == 4)
-        return VideoSource(decoder, channels=channels, motion_vectors=motion_vectors, every=every)
-    except BaseException:
-        container.close()
-        raise
 
 
 def _choose_stream(container: Any, name: str, index: int | None) -> Any:
