@@ -353,7 +353,7 @@ class Engine:
 
 def _copied(pixels: torch.Tensor) -> torch.Tensor:
     """A copy; on the host by NumPy, because torch would wake its own threads for so little."""
-    if pixels.device.type != "cpu":
+    if pixels.device.type != "cpu" or pixels.dtype == torch.bfloat16:  # NumPy has no bfloat16
         return pixels.clone()
     copy = torch.empty_like(pixels)
     np.copyto(copy.numpy(), pixels.numpy())
