@@ -24,7 +24,7 @@ from texvlm.backends._gl_state import preserved_state
 from texvlm.errors import BackendUnavailable
 
 TEXTURE_2D = 0x0DE1
-_HALF_FLOAT, _RGBA16F = 0x140B, 0x881A
+HALF_FLOAT, RGBA16F = 0x140B, 0x881A
 _WIDTH, _HEIGHT, _DEPTH, _FORMAT, _TARGET = 0x1000, 0x1001, 0x8071, 0x1003, 0x1006
 _ALL_BARRIERS = 0xFFFFFFFF
 
@@ -33,7 +33,7 @@ _FORMATS: dict[int, tuple[int, int, int, str]] = {  # format and type of transfe
     RGBA8: (RGBA, UNSIGNED_BYTE, 4, "uint8"),
     R32F: (RED, FLOAT, 1, "float32"),
     RGBA32F: (RGBA, FLOAT, 4, "float32"),
-    _RGBA16F: (RGBA, _HALF_FLOAT, 4, "float16"),
+    RGBA16F: (RGBA, HALF_FLOAT, 4, "float16"),
 }
 
 
