@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -27,7 +26,7 @@ from texvlm.backends.cuda.arrays import Storage
 from texvlm.backends.cuda.attached import Attachments
 from texvlm.backends.cuda.backend import CudaBackend
 from texvlm.backends.cuda.gl_arrays import GlArray, GlArrays
-from texvlm.backends.cuda.gl_context import probe_interop
+from texvlm.backends.cuda.gl_context import open_current_for, open_headless_for, probe_interop
 from texvlm.backends.cuda.interop import Interop
 from texvlm.backends.cuda.kernels import Compiler
 from texvlm.backends.cuda.sampler import Filtering
@@ -90,7 +89,9 @@ class CudaGlBackend(CudaBackend):
         """See Backend. In epochs on the host, against the mirror: nothing is mapped or unmapped."""
         if not self._frames_by_gl:
             return super().detect(texture, layer, frame, threshold)
-        return self._gl.detect(self._array(texture).owned, layer, frame, threshold)
+        tiles = self._gl.detect(self._array(texture).owned, layer, frame, threshold)
+        self._counted.tiles_compared += tiles.size
+        return tiles
 
     def upload(self, texture: Texture, layer: int, tiles: TileMask, frame: Frame) -> None:
         """See Backend."""
@@ -112,14 +113,13 @@ class CudaGlBackend(CudaBackend):
         """See Backend. In epochs, unchanged frames leave the arrays mapped."""
         if not self._frames_by_gl:
             return super().refresh(texture, layer, frame, threshold)
-        owned = self._array(texture).owned
         if isinstance(frame, AttachedFrame):
             return self._refresh_attached(texture, layer, frame, threshold)
         assert isinstance(frame, Frame), "without a reader, frames come from the host"
         columns, rows = tile_grid(frame.size)
         tiles: TileMask = np.ones((rows, columns), np.bool_)
         if threshold is not None:
-            tiles = self._gl.detect(owned, layer, frame, threshold)
+            tiles = self.detect(texture, layer, frame, threshold)
         if tiles.any():
             self._gl.write(self._for_gl(texture), layer, tiles, frame)
             self._stamp(texture, layer, tiles, frame.size)
@@ -165,15 +165,13 @@ class CudaGlBackend(CudaBackend):
     @property
     def counters(self) -> Counters:  # type: ignore[override]
         """See CudaBackend. What OpenGL's side did counts, too."""
-        ours, theirs = super().counters, self._gl.counters
-        return replace(
-            ours,
-            tiles_compared=ours.tiles_compared + theirs.tiles_compared,
-            tiles_dirty=ours.tiles_dirty + theirs.tiles_dirty,
-            bytes_uploaded=ours.bytes_uploaded + theirs.bytes_uploaded,
-            texels_rebuilt=ours.texels_rebuilt + theirs.texels_rebuilt,
-            maps=self._interop.maps + (0 if self._attachments.uses(self._interop) else ours.maps),
-        )
+        counted, by_gl = super().counters, self._gl.counters
+        if not self._closed:  # the device's totals were just read anew
+            counted.tiles_dirty += by_gl.tiles_dirty
+            counted.bytes_uploaded += by_gl.bytes_uploaded
+            counted.texels_rebuilt += by_gl.texels_rebuilt
+            counted.maps = self._interop.maps + (0 if self._attachments.uses(self._interop) else counted.maps)
+        return counted
 
     def describe(self) -> dict[str, object]:
         """See Backend."""
@@ -190,3 +188,30 @@ class CudaGlBackend(CudaBackend):
         storage = self._handle(texture).storage
         assert isinstance(storage, GlArray), "this backend makes no other storage"
         return storage
+
+
+def open_cuda_gl(
+    ordinal: int | None = None, *, mapping: Mapping, filtering: Filtering = "hardware", current: bool = False
+) -> CudaGlBackend:
+    """A backend on a GPU whose arrays OpenGL owns.
+
+    Args:
+        ordinal: the device's number among those that CUDA sees; None for torch's current one.
+        mapping: "resident" or "epochs"; see above.
+        filtering: as of `backend.open_cuda`.
+        current: use the OpenGL context that the application has current on this thread, not a headless one.
+    Raises:
+        BackendUnavailable: there is no usable GPU, or no OpenGL context on it that CUDA can share textures with.
+    """
+    # Here, not above: the rest of this module runs without cuda-bindings.
+    from texvlm.backends.cuda.compiler import NvrtcCompiler
+    from texvlm.backends.cuda.opening import open_driver
+
+    driver = open_driver(ordinal)
+    try:
+        context: GlContext = open_current_for(driver) if current else open_headless_for(driver)
+    except BaseException:
+        driver.close()
+        raise
+    compiler = NvrtcCompiler(driver.info.architecture)
+    return CudaGlBackend(driver, compiler, context, mapping=mapping, filtering=filtering)
