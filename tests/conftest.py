@@ -12,11 +12,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from cuda_device import open_host_device
 
 from texvlm.backends import open_backend
 from texvlm.backends.base import Backend
+from texvlm.backends.cuda.backend import CudaBackend, open_cuda
+from texvlm.backends.cuda.gl_backend import CudaGlBackend, Mapping, open_cuda_gl
+from texvlm.backends.cuda.gl_context import open_headless_for
+from texvlm.backends.cuda.sampler import Filtering
 from texvlm.errors import BackendUnavailable
 
+MAPPINGS: tuple[Mapping, ...] = ("resident", "epochs")
 REQUIRED = set(filter(None, os.environ.get("TEXVLM_REQUIRE", "").split(",")))
 
 
@@ -38,13 +45,63 @@ def gl_backend() -> Iterator[Backend]:
     backend.close()
 
 
-@pytest.fixture(params=["cpu", pytest.param("gl", marks=pytest.mark.gl)])
+def _host_cuda(filtering: Filtering, mapping: Mapping | None = None) -> Iterator[Backend]:
+    """The cuda backend on its own kernels compiled for the host; it must leave nothing behind, and break no rule.
+
+    With a mapping, OpenGL owns its arrays.
+    """
+    try:
+        driver, compiler = open_host_device()
+    except BackendUnavailable as refusal:
+        unavailable("cuda-host", str(refusal))
+    backend: Backend
+    if mapping is None:
+        backend = CudaBackend(driver, compiler, filtering=filtering)
+    else:
+        backend = CudaGlBackend(driver, compiler, open_headless_for(driver), mapping=mapping, filtering=filtering)
+    yield backend
+    backend.close()
+    assert not driver.leaks()
+    assert not driver.violations
+
+
+BACKENDS = [
+    "cpu",
+    pytest.param("gl", marks=pytest.mark.gl),
+    "cuda-host",
+    "cuda-host-exact",
+    pytest.param("cuda-host-resident", marks=pytest.mark.gl),
+    pytest.param("cuda-host-epochs", marks=pytest.mark.gl),
+]
+if torch.cuda.is_available() or "cuda" in REQUIRED:
+    # only there, rather than hundreds of tests that skip: a GPU is a kind of machine, not something to install
+    BACKENDS += [pytest.param(name, marks=pytest.mark.cuda) for name in ("cuda", "cuda-exact")]
+    BACKENDS += [pytest.param(f"cuda-{mode}", marks=[pytest.mark.cuda, pytest.mark.gl]) for mode in MAPPINGS]
+
+
+@pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    """Each backend in turn; the conformance suite runs on all of them."""
-    if request.param == "gl":
+    """Each backend in turn; the conformance suite runs on all of them.
+
+    cuda-host is the cuda backend on its own kernels, compiled for the host (tests/cuda_host).
+    """
+    name, filtering = request.param, "exact" if request.param.endswith("-exact") else "hardware"
+    if name == "gl":
         yield request.getfixturevalue("gl_backend")
         return
-    backend = open_backend(request.param).backend
+    mapping: Mapping | None = next((mode for mode in MAPPINGS if name.endswith(mode)), None)
+    if name.startswith("cuda-host"):
+        if mapping is not None:
+            request.getfixturevalue("gl_backend")  # or say why there is no OpenGL
+        yield from _host_cuda(filtering, mapping)
+        return
+    if name.startswith("cuda"):
+        try:
+            backend: Backend = open_cuda(filtering=filtering) if mapping is None else open_cuda_gl(mapping=mapping)
+        except BackendUnavailable as refusal:
+            unavailable("cuda", str(refusal))
+    else:
+        backend = open_backend(name).backend
     yield backend
     backend.close()
 

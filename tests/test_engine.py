@@ -388,15 +388,3 @@ def test_sampling_that_fails_leaves_no_half_written_tokens(rng, monkeypatch):
         batch = engine.tokens((0.9, 0.9))
         assert batch.dirty.all()
         assert_tokens(batch.pixels[0], expected(batch, {0: frame}, engine.spec.levels), 1e-5)
-
-
-def test_reports_count_what_the_backend_counts(engine, rng):
-    frame = noise(rng)
-    for change in (np.s_[:, :], np.s_[3:5, 40:90], np.s_[-1:, -1:], np.s_[0:0, 0:0]):
-        frame = frame.copy()
-        frame[change] = 255 - frame[change]
-        before = engine.counters.as_dict()
-        report = engine.submit(frame)
-        after = engine.counters.as_dict()
-        for name in ("tiles_dirty", "bytes_uploaded", "texels_rebuilt"):
-            assert getattr(report, name) == after[name] - before[name]

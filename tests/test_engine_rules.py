@@ -255,3 +255,16 @@ def test_a_read_only_frame_needs_no_kernel_of_its_own(rng):
         compiled = len(kernel.signatures)
         assert engine.submit(frozen).tiles.all()
         assert len(kernel.signatures) == compiled
+
+
+def test_reports_count_what_the_backend_counts(backend, rng):
+    frame = noise(rng)
+    with Engine(backend=backend, tokens=40, threshold=0) as engine:
+        for change in (np.s_[:, :], np.s_[3:5, 40:90], np.s_[-1:, -1:], np.s_[0:0, 0:0]):
+            frame = frame.copy()
+            frame[change] = 255 - frame[change]
+            before = engine.counters.as_dict()
+            report = engine.submit(frame)
+            after = engine.counters.as_dict()
+            for name in ("tiles_dirty", "bytes_uploaded", "texels_rebuilt"):
+                assert getattr(report, name) == after[name] - before[name]

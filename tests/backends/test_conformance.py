@@ -6,7 +6,7 @@ formats, element types and layers; then rules that hold for any sequence of chan
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -225,7 +225,7 @@ def test_texel_centres_at_whole_lods_are_exact(fill, rng, patch):
     )
     assert_tokens(filled.sample(table, patch), filled.expected(table, patch), AT_CENTRES)
     as_bytes = filled.sample(table, patch, torch.uint8)
-    np.testing.assert_array_equal(as_bytes.numpy(), np.rint(filled.expected(table, patch) * 255).astype(np.uint8))
+    np.testing.assert_array_equal(as_bytes.cpu().numpy(), np.rint(filled.expected(table, patch) * 255).astype(np.uint8))
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -321,7 +321,9 @@ def test_a_small_source_in_a_large_array_behaves_as_if_alone(fill, rng):
         alone = fill(TextureSpec(size, levels=shared.texture.spec.levels), {0: frames[layer]})
         moved = table.copy()
         moved["layer"] = 0
-        np.testing.assert_array_equal(shared.sample(table).numpy(), alone.sample(moved).numpy())
+        # texture units work on coordinates in units of the storage, which may move a weight by one step
+        slack = anywhere(shared.backend) if shared.backend.describe().get("filtering") == "hardware" else 0
+        np.testing.assert_allclose(shared.sample(table).cpu(), alone.sample(moved).cpu(), rtol=0, atol=slack)
         assert_tokens(shared.sample(table), shared.expected(table), anywhere(shared.backend))
 
 
@@ -330,7 +332,7 @@ def test_a_constant_frame_gives_constant_tokens_whatever_lies_around_it(fill, rn
     filled.put(0, np.full((37, 51, 3), 90, np.uint8))
     table = scattered(rng, (51, 37), 80)
     out = filled.sample(table)
-    np.testing.assert_allclose(out.numpy(), 90 / 255, atol=1e-6)
+    np.testing.assert_allclose(out.cpu().numpy(), 90 / 255, atol=1e-6)
 
 
 def test_layers_in_one_call(fill, rng):
@@ -356,11 +358,12 @@ def test_every_layout(fill, rng, name):
 def test_counters_say_what_was_done(fill, rng):
     size = (100, 50)  # 7 x 4 tiles; the last column is 4 texels wide, the last row 2 high
     filled = fill(TextureSpec(size, levels=7), {0: picture(rng, size)})
-    counters = filled.backend.counters
     tiles = np.zeros((4, 7), np.bool_)
     tiles[0, 0] = tiles[3, 6] = True
+    counters = replace(filled.backend.counters)
     before = (counters.tiles_dirty, counters.bytes_uploaded, counters.texels_rebuilt)
     filled.put(0, picture(rng, size), tiles)
+    counters = filled.backend.counters
     after = (counters.tiles_dirty, counters.bytes_uploaded, counters.texels_rebuilt)
     tail = 2 + 2  # levels 5 (4 x 2) and 6 (2 x 1): one texel above each of the two tiles
     assert np.subtract(after, before).tolist() == [2, (256 + 2 * 4) * 3, 2 * column_texels() + tail]

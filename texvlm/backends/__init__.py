@@ -62,7 +62,9 @@ def open_backend(name: str = "auto") -> Choice:
 
 
 def _open_cuda(automatic: bool) -> Backend:
-    raise BackendUnavailable("this version has no CUDA backend; use backend='gl' or backend='cpu'")
+    from texvlm.backends.cuda.backend import open_cuda
+
+    return open_cuda()
 
 
 def _open_gl(automatic: bool) -> Backend:

@@ -22,8 +22,7 @@ def check_frame(spec: TextureSpec, layer: int, frame: Picture) -> None:
         raise ValueError(f"frame of {width} x {height}; this texture takes up to {spec.size[0]} x {spec.size[1]}")
     if frame.channels != spec.channels or frame.element != spec.dtype:
         raise ValueError(
-            f"frame of {frame.channels} channels of {frame.element}; "
-            f"this texture takes {spec.channels} of {spec.dtype}"
+            f"frame of {frame.channels} channels of {frame.element}; this texture takes {spec.channels} of {spec.dtype}"
         )
     check_layer(spec, layer)
 

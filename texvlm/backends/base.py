@@ -168,7 +168,7 @@ class Backend(ABC):
 
     name: str
     counters: Counters
-    """Work so far, live. Reading it may wait for a device that counts what it finds to do."""
+    """Work so far: live, or a copy from a backend whose device counts what it finds to do, and then reading it waits."""
 
     @abstractmethod
     def create_texture(self, spec: TextureSpec) -> Texture:

@@ -8,6 +8,7 @@ and hence which tokens must be sampled again, is found and kept on the device.
 from __future__ import annotations
 
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -69,6 +70,7 @@ class CudaBackend(AttachingBackend):
         self._textures: list[CudaTexture] = []
         self._array_bytes = {"live": 0, "peak": 0}
         self._closed = False
+        self._lock = threading.RLock()  # engines on several threads may share one backend
 
     # ------------------------------------------------------------------ textures
 
@@ -107,8 +109,9 @@ class CudaBackend(AttachingBackend):
         handle = self._handle(texture)
         width, height = (int(side) for side in texture.frame_sizes[layer])
         size = level_size((width, height), level)
-        texels = self._ingest.read_level(handle, layer, level, size, stream=self._enter())
-        return np.ascontiguousarray(texels.cpu().numpy())
+        with self._queue() as stream:
+            texels = self._ingest.read_level(handle, layer, level, size, stream=stream)
+            return np.ascontiguousarray(texels.cpu().numpy())
 
     def _make_storage(self, spec: TextureSpec) -> Storage:
         """Where the texels of a new texture lie."""
@@ -120,19 +123,18 @@ class CudaBackend(AttachingBackend):
         """See Backend. Waits for the device."""
         handle = self._handle(texture)
         check_frame(texture.spec, layer, frame)
-        stream = self._enter()
-        with self._on_device(frame, stream) as pixels:
-            tiles = self._ingest.detect(handle, layer, pixels, limit=threshold, stream=stream)
-        self._counted.tiles_compared += tiles.numel()
-        return _to_mask(tiles)
+        with self._queue() as stream:
+            with self._on_device(frame, stream) as pixels:
+                tiles = self._ingest.detect(handle, layer, pixels, limit=threshold, stream=stream)
+            self._counted.tiles_compared += tiles.numel()
+            return _to_mask(tiles)
 
     def upload(self, texture: Texture, layer: int, tiles: TileMask, frame: Frame) -> None:
         """See Backend."""
         handle = self._handle(texture)
         check_frame(texture.spec, layer, frame)
         check_tiles(tiles, frame.size)
-        stream = self._enter()
-        with self._on_device(frame, stream) as pixels:
+        with self._queue() as stream, self._on_device(frame, stream) as pixels:
             self._ingest.upload(handle, layer, self._to_device(tiles), pixels, stream=stream, totals=self._totals)
 
     def build_mips(self, texture: Texture, layer: int, tiles: TileMask) -> None:
@@ -141,26 +143,29 @@ class CudaBackend(AttachingBackend):
         check_layer(texture.spec, layer)
         check_tiles(tiles, texture.spec.size, smaller=True)
         size = (int(texture.frame_sizes[layer, 0]), int(texture.frame_sizes[layer, 1]))
-        self._ingest.build_mips(handle, layer, self._to_device(tiles), size, stream=self._enter(), totals=self._totals)
+        with self._queue() as stream:
+            self._ingest.build_mips(handle, layer, self._to_device(tiles), size, stream=stream, totals=self._totals)
 
     def refresh(self, texture: Texture, layer: int, frame: Picture, threshold: float | None) -> TileMask | PendingTiles:
         """See Backend. One launch over the frame and one for the tail, without waiting for either."""
         handle = self._handle(texture)
         check_frame(texture.spec, layer, frame)
-        stream = self._enter()
-        with self._on_device(frame, stream) as pixels:
-            tiles = self._ingest.refresh(handle, layer, pixels, limit=threshold, stream=stream, totals=self._totals)
-        if threshold is not None:
-            self._counted.tiles_compared += tiles.numel()
-        return _DeviceTiles(self, tiles)
+        with self._queue() as stream:
+            with self._on_device(frame, stream) as pixels:
+                tiles = self._ingest.refresh(handle, layer, pixels, limit=threshold, stream=stream, totals=self._totals)
+            if threshold is not None:
+                self._counted.tiles_compared += tiles.numel()
+            return _DeviceTiles(self, tiles)
 
     def release_frames(self) -> None:
         """See Backend."""
-        self._staging.wait()
+        with self._lock:
+            self._staging.wait()
 
     def reader(self) -> DeviceReader | None:
         """See Backend."""
-        return DeviceReader(self._driver.device, self._enter(), self.owns, self._wait_for)
+        with self._queue() as stream:
+            return DeviceReader(self._driver.device, stream, self.owns, self._wait_for)
 
     def owns(self, tensor: torch.Tensor) -> bool:
         """See Backend."""
@@ -212,7 +217,8 @@ class CudaBackend(AttachingBackend):
         """See Backend. `out` may be any tensor on the device."""
         handle = self._handle(texture)
         check_sample(texture, table, out)
-        self._sampler.sample(handle, table, out, normalisation, rows, stream=self._enter(), totals=self._totals)
+        with self._queue() as stream:
+            self._sampler.sample(handle, table, out, normalisation, rows, stream=stream, totals=self._totals)
 
     def keep(self, texture: Texture, rows: int, patch: int, dtype: torch.dtype) -> TokenKeeper:
         """See Backend."""
@@ -229,19 +235,21 @@ class CudaBackend(AttachingBackend):
     ) -> torch.Tensor:
         """See Backend."""
         self._check_open()
-        return self._planner.plan(layout, sizes, layers, fixations, weights, stream=self._enter())
+        with self._queue() as stream:
+            return self._planner.plan(layout, sizes, layers, fixations, weights, stream=stream)
 
     # ------------------------------------------------------------------ the rest
 
     @property
     def counters(self) -> Counters:  # type: ignore[override]
-        """Work done so far. Waits for the device, which counts what it finds to do."""
-        if not self._closed:
-            self._enter()
-            for name, value in zip(TOTALS, self._totals.tolist(), strict=True):
-                setattr(self._counted, name, value)
-            self._counted.maps = self._attachments.maps
-        return self._counted
+        """Work done so far, a copy. Waits for the device, which counts what it finds to do."""
+        with self._lock:
+            if not self._closed:
+                self._enter()
+                for name, value in zip(TOTALS, self._totals.tolist(), strict=True):
+                    setattr(self._counted, name, value)
+                self._counted.maps = self._attachments.maps
+            return replace(self._counted)
 
     def count(self, *, frames: int = 0, reallocations: int = 0, tokens_reused: int = 0) -> None:
         """See Backend."""
@@ -288,6 +296,12 @@ class CudaBackend(AttachingBackend):
     def __del__(self) -> None:
         if not getattr(self, "_closed", True) and not sys.is_finalizing():
             warnings.warn("a cuda backend was not closed; its arrays stay on the device", ResourceWarning, stacklevel=2)
+
+    @contextmanager
+    def _queue(self) -> Iterator[Stream]:
+        """The scope of what is queued by one call, on the stream that it gives."""
+        with self._lock:
+            yield self._enter()
 
     def _enter(self) -> Stream:
         """Torch's current stream, after everything that was queued through this backend before."""
@@ -358,8 +372,8 @@ class _DeviceTiles(PendingTiles):
 
     def mask(self) -> TileMask:
         """See PendingTiles."""
-        self._backend._enter()
-        return _to_mask(self._flags)
+        with self._backend._queue():
+            return _to_mask(self._flags)
 
 
 class _CudaKeeper(TokenKeeper):
@@ -381,9 +395,10 @@ class _CudaKeeper(TokenKeeper):
             check_sample(texture, rows, self.pixels)
         if self._kept is None or self._texture is not texture:
             self._texture, self._kept = texture, KeptTokens.fresh(self.pixels)
-        return backend._sampler.resample(
-            handle, rows, self._kept, normalisation, stream=backend._enter(), totals=backend._totals
-        )
+        with backend._queue() as stream:
+            return backend._sampler.resample(
+                handle, rows, self._kept, normalisation, stream=stream, totals=backend._totals
+            )
 
 
 def _shaped(data: torch.Tensor, like: NDArray[np.generic]) -> torch.Tensor:
