@@ -11,6 +11,7 @@ the device; nothing here waits for it.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -41,10 +42,31 @@ TOTALS = ("tiles_dirty", "bytes_uploaded", "texels_rebuilt")
 """What the tail adds to the first entries of `totals`, as `base.Counters` defines them."""
 
 
-BLOCK_CELLS = 16  # along a side of what one warp of build_tail does; four levels above are its own
-TILES_IN_BLOCK = 4
+TILES_IN_BLOCK = 4  # of refresh.cu
+BLOCK_CELLS = 16  # along a side of what a block of build_tail.cu does
+LEVELS_IN_LAUNCH = 4  # above those cells: log2 of their number
 
 _DTYPES = {"uint8": torch.uint8, "float32": torch.float32}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cells:
+    """What one launch of build_tail.cu averages: texels of level 4, or sums of blocks of them.
+
+    Attributes:
+        flags: which of them changed, (rows, columns).
+        sums: (rows + 1, columns + 1, stored channels); None for texels of level 4.
+    """
+
+    flags: torch.Tensor
+    sums: torch.Tensor | None
+
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        return (self.flags,) if self.sums is None else (self.flags, self.sums)
+
+    def addresses(self) -> tuple[int, int]:
+        """Of the flags, and of the sums or 0."""
+        return self.flags.data_ptr(), 0 if self.sums is None else self.sums.data_ptr()
 
 
 class Ingest:
@@ -118,15 +140,11 @@ class Ingest:
         texture: CudaTexture,
         layer: int,
         tiles: torch.Tensor,
-        size: tuple[int, int] | None = None,
         *,
         stream: Stream,
         totals: torch.Tensor,
     ) -> None:
-        """Rebuild levels 1 and up above the given tiles from level 0.
-
-        The tiles alone say how far the layer's frame reaches: `size` is not read.
-        """
+        """Rebuild levels 1 and up above the given tiles, whose grid is the frame's, from level 0."""
         mode, objects = Mode.BUILD | Mode.STAMP, texture.storage.objects(stream)
         launches = [self._pass_over(texture, objects, layer, tiles, mode, None)]
         launches += self._tail(texture, objects, layer, tiles, mode, totals, None)
@@ -226,40 +244,40 @@ class Ingest:
         size: tuple[int, int] | None,
     ) -> list[Launch]:
         """The launches of build_tail.cu: one, and another for every four levels beyond the eighth."""
-        spec, device = texture.spec, self._driver.device
+        spec = texture.spec
         kernel = self._kernels.get("build_tail.cu", tail_definitions(spec), TAIL_ARGUMENTS)
-        rows, columns = tiles.shape
-        flags, sums = tiles, None
-        launches: list[Launch] = []
-        built = COLUMN_LEVELS
-        while True:
-            blocks_x, blocks_y = -(-columns // BLOCK_CELLS), -(-rows // BLOCK_CELLS)
-            more = Mode.BUILD in mode and spec.levels > built + 5
+        last = spec.levels - 1 if Mode.BUILD in mode else 0
+        cells, launches = _Cells(tiles, None), list[Launch]()
+        for built in range(COLUMN_LEVELS, max(last, COLUMN_LEVELS + 1), LEVELS_IN_LAUNCH):
+            above = objects.surfaces[built + 1 : built + 1 + LEVELS_IN_LAUNCH]
+            blocks = self._blocks_of(cells, spec) if last > built + LEVELS_IN_LAUNCH else None
             arguments = np.zeros(1, TAIL_ARGUMENTS)
-            above = objects.surfaces[built + 1 : built + 5]
             arguments["level4"] = objects.surfaces[COLUMN_LEVELS]
             arguments["above"][0, : len(above)] = above
-            arguments["flags"], arguments["sums"] = flags.data_ptr(), 0 if sums is None else sums.data_ptr()
-            arguments["columns"], arguments["rows"] = columns, rows
-            arguments["levels"], arguments["shift"] = len(above), 2 * (built - COLUMN_LEVELS)
+            arguments["flags"], arguments["sums"] = cells.addresses()
+            arguments["block_flags"], arguments["block_sums"] = (0, 0) if blocks is None else blocks.addresses()
             arguments["totals"], arguments["clock"] = totals.data_ptr(), texture.clock[layer].data_ptr()
             arguments["frame_size"] = texture.frame_sizes[layer].data_ptr()
-            arguments["layer"], arguments["mode"] = layer, mode
-            arguments["width"], arguments["height"] = (columns * TILE, rows * TILE) if size is None else size
+            arguments["rows"], arguments["columns"] = cells.flags.shape
+            arguments["levels"], arguments["shift"] = len(above), 2 * (built - COLUMN_LEVELS)
+            arguments["width"], arguments["height"] = size or (tiles.shape[1] * TILE, tiles.shape[0] * TILE)
             arguments["texel_bytes"] = spec.texel_bytes
-            memory = [flags, totals] + ([] if sums is None else [sums])
-            if more:  # one more column and row of blocks stands for all beyond the frame
-                flags = torch.empty((blocks_y, blocks_x), dtype=torch.bool, device=device)
-                shape = (blocks_y + 1, blocks_x + 1, stored_channels(spec))
-                sums = torch.empty(shape, dtype=torch.int32, device=device)  # 32 bits of sum, whatever their kind
-                arguments["block_flags"], arguments["block_sums"] = flags.data_ptr(), sums.data_ptr()
-                memory += [flags, sums]
-            grid = (blocks_x + more, blocks_y + more, 1)
-            launches.append(Launch(kernel, grid, (32, 1, 1), arguments, tuple(memory)))
-            if not more:
-                return launches
-            built += 4
-            rows, columns = blocks_y, blocks_x
+            arguments["layer"], arguments["mode"] = layer, mode
+            rows, columns = (-(-side // BLOCK_CELLS) + (blocks is not None) for side in cells.flags.shape)
+            memory = (totals, *cells.tensors(), *(() if blocks is None else blocks.tensors()))
+            launches.append(Launch(kernel, (columns, rows, 1), (32, 1, 1), arguments, memory))
+            if blocks is not None:
+                cells = blocks
+        return launches
+
+    def _blocks_of(self, cells: _Cells, spec: TextureSpec) -> _Cells:
+        """Room for what one launch leaves to the next: a cell for each of its blocks."""
+        device = self._driver.device
+        rows, columns = (-(-side // BLOCK_CELLS) for side in cells.flags.shape)
+        flags = torch.empty((rows, columns), dtype=torch.bool, device=device)
+        # one more row and column stands for all beyond the frame; 32 bits a sum, of integers or floats
+        sums = torch.empty((rows + 1, columns + 1, stored_channels(spec)), dtype=torch.int32, device=device)
+        return _Cells(flags, sums)
 
     def _check_tiles(self, spec: TextureSpec, tiles: torch.Tensor, size: tuple[int, int] | None) -> tuple[int, int]:
         """(rows, columns) of flags that kernels can read. ValueError, or TypeError, for others."""
