@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from texvlm.layouts import make_layout
     from texvlm.pyramid import TextureSpec
     from texvlm.residency import SubmitReport
-    from texvlm.sources import open_source
+    from texvlm.sources import open_source, open_yuv_video
     from texvlm.store import TokenWriter, open_tokens
     from texvlm.tokens import TokenBatch
     from texvlm.yuv import YuvFrame, nv12, p010
@@ -71,6 +71,7 @@ _HOME = {
     "nv12": "yuv",
     "open_source": "sources",
     "open_tokens": "store",
+    "open_yuv_video": "sources",
     "p010": "yuv",
 }
 """Module of each public name."""
@@ -100,6 +101,7 @@ __all__ = [
     "nv12",
     "open_source",
     "open_tokens",
+    "open_yuv_video",
     "p010",
 ]
 

@@ -1,7 +1,8 @@
 """Frames: host pixels with their time, whatever they came from.
 
-`as_frame` is the one gate through which pixels enter: NumPy arrays, torch tensors on any device,
-and anything with `__dlpack__`. Nothing is guessed: channel order and origin are stated.
+`as_frame` makes one of NumPy arrays, torch tensors on any device, and anything with `__dlpack__`.
+Nothing is guessed: channel order and origin are stated. Pixels that need not come to the host are
+the business of texvlm.device_frames.
 """
 
 from __future__ import annotations
