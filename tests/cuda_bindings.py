@@ -12,6 +12,7 @@ from typing import Any
 from conftest import unavailable
 
 from texvlm.backends.cuda.bindings import Bindings, load_bindings
+from texvlm.backends.cuda.compiler import NvrtcCompiler
 from texvlm.backends.cuda.driver import CudaDriver
 from texvlm.errors import BackendUnavailable
 
@@ -43,6 +44,16 @@ def installed_bindings() -> Bindings:
     except BackendUnavailable as refusal:
         unavailable("cuda-bindings", str(refusal))
         raise
+
+
+def compiling_bindings() -> Bindings:
+    """The same with NVRTC; skips where that is missing."""
+    bindings = installed_bindings()
+    try:
+        NvrtcCompiler("sm_90", bindings=bindings)
+    except BackendUnavailable as refusal:
+        unavailable("nvrtc", str(refusal))
+    return bindings
 
 
 class FakePart:

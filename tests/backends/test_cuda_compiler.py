@@ -11,11 +11,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import unavailable
+from cuda_bindings import compiling_bindings
 
 from texvlm.backends.cuda import compiler as compiler_module
 from texvlm.backends.cuda import image_cache
-from texvlm.backends.cuda.bindings import Bindings, load_bindings
+from texvlm.backends.cuda.bindings import Bindings
 from texvlm.backends.cuda.compiler import NvrtcCompiler, ResourceUsage, choose_target
 from texvlm.backends.cuda.image_cache import ImageCache, default_folder
 from texvlm.backends.cuda.kernel_source import read_source
@@ -36,29 +36,25 @@ DEFINITIONS = (("TEXVLM_ARGUMENT_BYTES", 16),)
 
 @pytest.fixture(scope="session")
 def bindings() -> Bindings:
-    try:
-        loaded = load_bindings()
-        NvrtcCompiler("sm_90", bindings=loaded)
-    except BackendUnavailable as refusal:
-        unavailable("nvrtc", str(refusal))
-    return loaded
+    return compiling_bindings()
 
 
 @pytest.fixture
 def sources(tmp_path, monkeypatch) -> Path:
-    """A folder of kernels that the compiler takes for cuda/."""
+    """A folder of kernels, as cuda/ is one."""
     folder = tmp_path / "cuda"
     folder.mkdir()
     (folder / "scale.cu").write_text(KERNEL)
     (folder / "outer.cuh").write_text('#include "inner.cuh"\n')
     (folder / "inner.cuh").write_text("constexpr int FACTOR = 3;\n")
-    monkeypatch.setattr(compiler_module, "read_source", lambda file: read_source(file, folder))
     monkeypatch.setattr(image_cache, "_built", {})  # as in a new process
     return folder
 
 
 def make(bindings: Bindings, tmp_path: Path, architecture: str = "sm_90", **options: object) -> NvrtcCompiler:
-    return NvrtcCompiler(architecture, folder=tmp_path / "cache", bindings=bindings, **options)
+    return NvrtcCompiler(
+        architecture, folder=tmp_path / "cache", sources=tmp_path / "cuda", bindings=bindings, **options
+    )
 
 
 def new_process() -> None:
@@ -130,7 +126,7 @@ def test_a_folder_that_cannot_be_written_costs_one_line(bindings, sources, tmp_p
     (tmp_path / "file").write_text("")
     folder = tmp_path / "file" / "cache"  # root may write anywhere, but not below a file
     for _ in range(2):
-        compiler = NvrtcCompiler("sm_90", folder=folder, bindings=bindings)
+        compiler = NvrtcCompiler("sm_90", folder=folder, sources=sources, bindings=bindings)
         with caplog.at_level(logging.WARNING, "texvlm"):
             assert compiler.image("scale.cu", DEFINITIONS)
             assert compiler.image("scale.cu", (*DEFINITIONS, ("TEXVLM_PATCH", 14)))
@@ -286,10 +282,8 @@ def test_where_kernels_are_kept(monkeypatch):
 def test_two_processes_share_the_cache(bindings, tmp_path):
     code = (
         "import sys; from pathlib import Path\n"
-        "from texvlm.backends.cuda import compiler, kernel_source\n"
-        "folder = Path(sys.argv[1])\n"
-        "compiler.read_source = lambda file: kernel_source.read_source(file, folder)\n"
-        "made = compiler.NvrtcCompiler('sm_90')\n"
+        "from texvlm.backends.cuda.compiler import NvrtcCompiler\n"
+        "made = NvrtcCompiler('sm_90', sources=Path(sys.argv[1]))\n"
         "made.image('one.cu', ())\n"
         "print(made.builds, made.folder)\n"
     )

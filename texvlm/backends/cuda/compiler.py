@@ -102,6 +102,7 @@ class NvrtcCompiler:
     Args:
         architecture: of the GPU, such as "sm_90".
         folder: where images are kept; None for `image_cache.default_folder`.
+        sources: folder of kernel files; None for cuda/.
         forbid: make a compilation an error, to prove a warm start; None asks TEXVLM_FORBID_COMPILE.
         bindings: cuda-bindings as loaded; None to load them.
 
@@ -119,6 +120,7 @@ class NvrtcCompiler:
         architecture: str,
         *,
         folder: Path | None = None,
+        sources: Path | None = None,
         forbid: bool | None = None,
         bindings: Bindings | None = None,
     ) -> None:
@@ -127,6 +129,7 @@ class NvrtcCompiler:
         self.version = "{}.{}".format(*version)
         self.target = choose_target(architecture, supported, self.version)
         self.builds = 0
+        self._sources = sources
         self._cache = ImageCache(folder or default_folder())
         self._forbid = os.environ.get("TEXVLM_FORBID_COMPILE", "") not in ("", "0") if forbid is None else forbid
 
@@ -137,7 +140,7 @@ class NvrtcCompiler:
 
     def image(self, file: str, definitions: Definitions) -> bytes:
         """See Compiler."""
-        source = read_source(file)
+        source = read_source(file, self._sources)
         name = self._name_of(source, definitions)
         found = self._cache.get(name)
         if found is None:
