@@ -80,7 +80,7 @@ class CudaGlBackend(CudaBackend):
     @contextmanager
     def lent_to_gl(self, texture: Texture) -> Iterator[int]:
         """OpenGL's name of a texture array, which is OpenGL's until the scope ends; see GlArray.lent_to_gl."""
-        with self._array(texture).lent_to_gl(self._enter()) as name:
+        with self._queue() as stream, self._array(texture).lent_to_gl(stream) as name:
             yield name
 
     # ------------------------------------------------------------------ frames in, by OpenGL
@@ -89,25 +89,28 @@ class CudaGlBackend(CudaBackend):
         """See Backend. In epochs on the host, against the mirror: nothing is mapped or unmapped."""
         if not self._frames_by_gl:
             return super().detect(texture, layer, frame, threshold)
-        tiles = self._gl.detect(self._array(texture).owned, layer, frame, threshold)
-        self._counted.tiles_compared += tiles.size
-        return tiles
+        with self._lock:
+            tiles = self._gl.detect(self._array(texture).owned, layer, frame, threshold)
+            self._counted.tiles_compared += tiles.size
+            return tiles
 
     def upload(self, texture: Texture, layer: int, tiles: TileMask, frame: Frame) -> None:
         """See Backend."""
         if not self._frames_by_gl:
             super().upload(texture, layer, tiles, frame)
             return
-        self._gl.upload(self._for_gl(texture), layer, tiles, frame)
-        self._stamp(texture, layer, tiles, frame.size)
+        with self._for_gl(texture) as owned:
+            self._gl.upload(owned, layer, tiles, frame)
+            self._stamp(texture, layer, tiles, frame.size)
 
     def build_mips(self, texture: Texture, layer: int, tiles: TileMask) -> None:
         """See Backend."""
         if not self._frames_by_gl:
             super().build_mips(texture, layer, tiles)
             return
-        self._gl.build_mips(self._for_gl(texture), layer, tiles)
-        self._stamp(texture, layer, tiles, None)
+        with self._for_gl(texture) as owned:
+            self._gl.build_mips(owned, layer, tiles)
+            self._stamp(texture, layer, tiles, None)
 
     def refresh(self, texture: Texture, layer: int, frame: Picture, threshold: float | None) -> TileMask | PendingTiles:
         """See Backend. In epochs, unchanged frames leave the arrays mapped."""
@@ -121,8 +124,9 @@ class CudaGlBackend(CudaBackend):
         if threshold is not None:
             tiles = self.detect(texture, layer, frame, threshold)
         if tiles.any():
-            self._gl.write(self._for_gl(texture), layer, tiles, frame)
-            self._stamp(texture, layer, tiles, frame.size)
+            with self._for_gl(texture) as owned:
+                self._gl.write(owned, layer, tiles, frame)
+                self._stamp(texture, layer, tiles, frame.size)
         return tiles
 
     def _refresh_attached(
@@ -142,16 +146,17 @@ class CudaGlBackend(CudaBackend):
         """See Backend."""
         return None if self._frames_by_gl else super().reader()
 
-    def _for_gl(self, texture: Texture) -> Texture:
-        """The texture as OpenGL's side knows it, unmapped."""
-        array = self._array(texture)
-        self._arrays.for_gl(self._enter())
-        return array.gl_texture
+    @contextmanager
+    def _for_gl(self, texture: Texture) -> Iterator[Texture]:
+        """The scope of OpenGL's calls on a texture, which is unmapped, as OpenGL's side knows it."""
+        with self._queue() as stream:
+            array = self._array(texture)
+            self._arrays.for_gl(stream)
+            yield array.gl_texture
 
     def _stamp(self, texture: Texture, layer: int, tiles: TileMask, size: tuple[int, int] | None) -> None:
         """Note on the device which tiles OpenGL has written, as the ingest kernels do for theirs."""
         handle = self._handle(texture)
-        self._enter()
         rows, columns = tiles.shape
         versions = handle.versions[layer, :rows, :columns]
         written = self._to_device(tiles).to(torch.bool)
