@@ -27,7 +27,7 @@ __device__ __forceinline__ Texel mix(const Texel& a, const Texel& b, float weigh
     Texel mixed;
 #pragma unroll
     for (int c = 0; c < TEXVLM_CHANNELS; c++) {
-        mixed.channels[c] = a.channels[c] * (1.0f - weight) + b.channels[c] * weight;
+        mixed.channels[c] = fmaf(b.channels[c], weight, fmaf(-a.channels[c], weight, a.channels[c]));
     }
     return mixed;
 }

@@ -131,8 +131,8 @@ __device__ __forceinline__ Texel filtered(
     return scaled(bilinear(grid, column, line, layer), TEXVLM_UNIT_TEXEL);
 }
 
-// 512 threads at least fit a multiprocessor: the compiler may use up to 128 registers, and spills none.
-extern "C" __global__ void __launch_bounds__(TEXVLM_THREADS, 512 / TEXVLM_THREADS) sample(const SampleArguments a) {
+// One block a multiprocessor is all that is asked for: told nothing, the compiler aims at more and spills.
+extern "C" __global__ void __launch_bounds__(TEXVLM_THREADS, 1) sample(const SampleArguments a) {
     const int row = a.rows ? a.rows[blockIdx.x] : (int)blockIdx.x;
     const TokenRecord token = a.table[row];
     // a table made on the device is not seen by the host: a layer that does not exist reads nothing
@@ -154,6 +154,7 @@ extern "C" __global__ void __launch_bounds__(TEXVLM_THREADS, 512 / TEXVLM_THREAD
     // of the coordinate's last bit, and with a fourth of the reads of the exact filter.
     const bool copies = lod.weight == 0.0f && fine.x.is_aligned() && fine.y.is_aligned();
 
+#pragma unroll 1
     for (int unit = (int)threadIdx.x; unit < TEXVLM_PLANE / TEXVLM_UNIT; unit += TEXVLM_THREADS) {
         const int line = unit * TEXVLM_UNIT / TEXVLM_PATCH, first = unit * TEXVLM_UNIT % TEXVLM_PATCH;
         Packet packets[TEXVLM_CHANNELS];
@@ -171,7 +172,7 @@ extern "C" __global__ void __launch_bounds__(TEXVLM_THREADS, 512 / TEXVLM_THREAD
             }
 #pragma unroll
             for (int c = 0; c < TEXVLM_CHANNELS; c++) {
-                packets[c].pixels[pixel] = encoded(value.channels[c] * a.scale[c] + a.bias[c]);
+                packets[c].pixels[pixel] = encoded(fmaf(value.channels[c], a.scale[c], a.bias[c]));
             }
         }
 #pragma unroll

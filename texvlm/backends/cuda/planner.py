@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from texvlm.backends.cuda.api import Driver, Stream
 from texvlm.backends.cuda.kernels import Definitions, Kernels
 from texvlm.backends.cuda.launch import Launch
+from texvlm.backends.cuda.quadtree import prepare_quadtree
 from texvlm.backends.cuda.upload import Upload
 from texvlm.layouts import Focus, Layout, Quadtree, Sunflower
 from texvlm.layouts.sunflower import RADII
@@ -84,6 +85,19 @@ class Placement:
     templates: tuple[torch.Tensor, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """Launches that write token tables.
+
+    Attributes:
+        rows: bits of TOKEN_RECORD, int32, (views, tokens, 6), on the device.
+        launches: in order.
+    """
+
+    rows: torch.Tensor
+    launches: tuple[Launch, ...]
+
+
 class Planner:
     """Plans token tables on one device."""
 
@@ -118,21 +132,38 @@ class Planner:
             ValueError: as `layout.plan` does, or shapes that do not fit together.
             TypeError: a layout that only the host can plan.
         """
+        plan = self.prepare(layout, sizes, layers, fixations, weights, stream=stream)
+        for launch in plan.launches:
+            launch.run(stream)
+        return plan.rows
+
+    def prepare(
+        self,
+        layout: Layout,
+        sizes: Sequence[tuple[int, int]],
+        layers: Sequence[int],
+        fixations: torch.Tensor,
+        weights: NDArray[np.float64] | None = None,
+        *,
+        stream: Stream,
+    ) -> Plan:
+        """The launches of `plan`, and where they write; arguments and errors as there.
+
+        Their records have a field `fixations`: where the fixations of the launch's first view lie.
+        """
         if fixations.ndim != 3 or fixations.shape[2] != 2 or len(fixations) != len(sizes) or len(layers) != len(sizes):
             raise ValueError(
                 f"fixations of shape {tuple(fixations.shape)}, {len(layers)} layers and {len(sizes)} frame sizes; "
                 "fixations are (views, k, 2), with a layer and a size a view"
             )
         if isinstance(layout, Quadtree):
-            from texvlm.backends.cuda.quadtree import plan_quadtree
-
-            return plan_quadtree(self._driver, self._kernels, layout, sizes, layers, fixations, weights, stream=stream)
+            tree = prepare_quadtree(self._driver, self._kernels, layout, sizes, layers, fixations, weights)
+            return Plan(tree.rows, tree.launches)
         fixations = fixations.to(torch.float32).contiguous()
         placement = self.placement(layout, sizes, layers, int(fixations.shape[1]), stream=stream)
         shape = (placement.view_count, placement.tokens, len(TABLE_FIELDS))
         rows = torch.empty(shape, dtype=torch.int32, device=self._driver.device)
-        self.launch(placement, fixations, rows).run(stream)
-        return rows
+        return Plan(rows, (self.launch(placement, fixations, rows),))
 
     def placement(
         self,
@@ -145,7 +176,8 @@ class Planner:
     ) -> Placement:
         """What a layout needs of these views; made and sent with the first call for them.
 
-        A captured graph that plans must hold on to it: here it is given up when others are used.
+        A captured graph that plans must hold on to it: here it is given up when others are used. Plan
+        once before capturing: then it is there, and so is the kernel.
 
         Raises:
             ValueError: as `layout.plan` does.
