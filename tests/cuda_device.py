@@ -11,7 +11,7 @@ from texvlm.errors import BackendUnavailable
 
 
 def open_host_device(
-    *, sources: Path | None = None, late_streams: bool = False, fused: bool = False
+    *, sources: Path | None = None, late_streams: bool = False, backwards: bool = False, fused: bool = False
 ) -> tuple[HostDriver, HostCompiler]:
     """A fresh device and a compiler for it. See HostDriver and HostCompiler for the options.
 
@@ -21,4 +21,4 @@ def open_host_device(
     gxx = find_gxx()
     if gxx is None:
         raise BackendUnavailable("no g++ was found; install it (Debian/Ubuntu: apt install g++), or name it in CXX")
-    return HostDriver(late_streams=late_streams), HostCompiler(gxx, sources=sources, fused=fused)
+    return HostDriver(late_streams=late_streams, backwards=backwards), HostCompiler(gxx, sources=sources, fused=fused)

@@ -19,6 +19,9 @@ _FLAGS = (
     *("-x", "c++", "-std=c++17", "-O2", "-g1", "-shared", "-fPIC", "-fvisibility=hidden"),
     # what cannot be seen from a kernel's text alone: other fibers change memory, and longjmp crosses stacks
     *("-fno-strict-aliasing", "-fno-ipa-reference", "-fno-ipa-modref", "-fno-ipa-pure-const"),
+    # what a device does not define either becomes a fault, and a variable that was not set holds rubbish
+    *("-fsanitize=bounds,shift,signed-integer-overflow", "-fsanitize-undefined-trap-on-error"),
+    "-ftrivial-auto-var-init=pattern",
     *("-U_FORTIFY_SOURCE", "-D_GNU_SOURCE", "-fno-stack-protector", "-Wno-unknown-pragmas", "-Wno-attributes"),
 )
 _ROUNDING = {False: ("-ffp-contract=off",), True: ("-ffp-contract=fast", "-mfma")}

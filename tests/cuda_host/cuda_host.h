@@ -9,6 +9,8 @@
 // and program.py calls what that exports. Blocks run one after the other, each block's threads as fibers.
 #pragma once
 
+#include <dlfcn.h>
+
 #include <csignal>
 
 #include "intrinsics.h"
@@ -34,10 +36,27 @@ namespace cuda_host {
 
 constexpr std::size_t SHARED_BYTES = 48 * 1024;  // "Compute Capabilities": static shared memory of a block
 
-inline void on_fault(int signal) {
+// Where the kernel was, as an offset into its library; program.py looks the line up. 0 where that is not known.
+inline std::size_t place_of_fault(void* context) {
+    auto* machine = &static_cast<ucontext_t*>(context)->uc_mcontext;
+#if defined(__x86_64__)
+    auto place = reinterpret_cast<char*>(machine->gregs[REG_RIP]);
+#elif defined(__aarch64__)
+    auto place = reinterpret_cast<char*>(machine->pc);
+#else
+    char* place = nullptr;
+#endif
+    Dl_info library;
+    return place && dladdr(place, &library) ? std::size_t(place - static_cast<char*>(library.dli_fbase)) : 0;
+}
+
+inline void on_fault(int signal, siginfo_t*, void* context) {
+    const char* what = signal == SIGFPE   ? "division by zero"
+                       : signal == SIGILL ? "array index out of bounds, shift too far, or integer overflow"
+                                          : "address that is not mapped, or stack overflow";
+    launch->fault = place_of_fault(context);
     std::snprintf(launch->message, sizeof launch->message, "%s, block (%u, %u, %u), thread %u: %s", kernel_name,
-                  blockIdx.x, blockIdx.y, blockIdx.z, fibers[current].thread,
-                  signal == SIGFPE ? "division by zero" : "address that is not mapped, or stack overflow");
+                  blockIdx.x, blockIdx.y, blockIdx.z, fibers[current].thread, what);
     leave_failed();
 }
 
@@ -50,19 +69,20 @@ class FaultGuard {
         stack.ss_size = sizeof memory_;
         sigaltstack(&stack, &old_stack_);
         struct sigaction action {};
-        action.sa_handler = on_fault;
-        action.sa_flags = SA_ONSTACK;
-        for (int i = 0; i < 3; ++i) sigaction(signals_[i], &action, &old_[i]);
+        action.sa_sigaction = on_fault;
+        action.sa_flags = SA_ONSTACK | SA_SIGINFO;
+        for (int i = 0; i < COUNT; ++i) sigaction(signals_[i], &action, &old_[i]);
     }
     ~FaultGuard() {
-        for (int i = 0; i < 3; ++i) sigaction(signals_[i], &old_[i], nullptr);
+        for (int i = 0; i < COUNT; ++i) sigaction(signals_[i], &old_[i], nullptr);
         sigaltstack(&old_stack_, nullptr);
     }
 
   private:
-    static constexpr int signals_[3] = {SIGSEGV, SIGBUS, SIGFPE};
+    static constexpr int COUNT = 4;
+    static constexpr int signals_[COUNT] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
     inline static char memory_[64 * 1024];
-    struct sigaction old_[3];
+    struct sigaction old_[COUNT];
     stack_t old_stack_;
 };
 
@@ -98,12 +118,13 @@ inline int run(Launch* state, const char* name, unsigned bound, const unsigned* 
     blockDim = {threads_[0], threads_[1], threads_[2]};
     FaultGuard guard;
     if (sigsetjmp(way_out, 1)) return 1;
-    for (blockIdx.z = 0; blockIdx.z < gridDim.z; ++blockIdx.z)
-        for (blockIdx.y = 0; blockIdx.y < gridDim.y; ++blockIdx.y)
-            for (blockIdx.x = 0; blockIdx.x < gridDim.x; ++blockIdx.x) {
-                std::memset(__start_cuda_host_shared, 0xFF, __stop_cuda_host_shared - __start_cuda_host_shared);
-                run_block();
-            }
+    std::uint64_t plane = std::uint64_t(grid[0]) * grid[1], blocks = plane * grid[2];
+    for (std::uint64_t turn = 0; turn < blocks; ++turn) {
+        std::uint64_t i = launch->backwards ? blocks - 1 - turn : turn;
+        blockIdx = {unsigned(i % grid[0]), unsigned(i % plane / grid[0]), unsigned(i / plane)};
+        std::memset(__start_cuda_host_shared, 0xFF, __stop_cuda_host_shared - __start_cuda_host_shared);
+        run_block();
+    }
     return 0;
 }
 

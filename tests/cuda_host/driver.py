@@ -41,11 +41,14 @@ class HostDriver(Driver):
         gl_device_list: what `gl_devices` answers when an OpenGL context is current.
     """
 
-    def __init__(self, *, late_streams: bool = False, memory_bytes: int = INFO.memory_bytes) -> None:
+    def __init__(
+        self, *, late_streams: bool = False, backwards: bool = False, memory_bytes: int = INFO.memory_bytes
+    ) -> None:
         """A device of its own.
 
         Args:
             late_streams: work on created streams runs only when somebody waits for it.
+            backwards: blocks and threads run last first; a kernel that lacks a barrier then differs.
             memory_bytes: more than this in arrays is a MemoryError.
         """
         self.device = torch.device("cpu")
@@ -57,7 +60,7 @@ class HostDriver(Driver):
         self.closed = False
         self._stream = DEFAULT_STREAM
         self._images = ImageTable()
-        self._launcher = Launcher(self._images)
+        self._launcher = Launcher(self._images, backwards=backwards)
         self._streams = Streams(self.account, self._run, late=late_streams)
         self._gl = GlImages(self.account)
 

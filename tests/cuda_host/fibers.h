@@ -22,7 +22,7 @@ namespace cuda_host {
 
 constexpr unsigned MAX_THREADS = 1024, WARP = 32, EVERYONE = 0xFFFFFFFFu, NOBODY = ~0u;
 constexpr std::size_t STACK_BYTES = 128 * 1024;
-constexpr std::uint64_t POISON = 0xA5A5A5A5A5A5A5A5u;
+constexpr std::uint64_t POISON = 0xFFF5A5A5FFF5A5A5u;  // NaN as float and double
 
 enum class State : unsigned char { unstarted, running, at_barrier, in_warp, done };
 
@@ -91,7 +91,7 @@ inline void thread_finished(unsigned thread);
 [[noreturn]] inline void fiber_main() {
     for (;;) {
         while (block.next < block.size) {
-            unsigned thread = block.next++;
+            unsigned turn = block.next++, thread = launch->backwards ? block.size - 1 - turn : turn;
             enter_thread(thread);
             threads[thread].fiber = current;
             body();
@@ -177,7 +177,8 @@ inline void run_block() {
 inline void complete_barrier() {
     block.count = 0;
     unsigned self = fibers[current].thread;
-    for (unsigned i = 0; i < block.size; ++i) {
+    for (unsigned turn = 0; turn < block.size; ++turn) {
+        unsigned i = launch->backwards ? block.size - 1 - turn : turn;
         if (threads[i].state != State::at_barrier) continue;
         block.count += threads[i].predicate;
         threads[i].state = State::running;
@@ -221,7 +222,8 @@ inline bool complete_warp(unsigned first, unsigned mask) {
         ballot |= unsigned(thread.predicate) << lane;
         values[lane] = thread.value;
     }
-    for (unsigned lane = 0; lane < WARP; ++lane) {
+    for (unsigned turn = 0; turn < WARP; ++turn) {
+        unsigned lane = launch->backwards ? WARP - 1 - turn : turn;
         if (!(present >> lane & 1)) continue;
         Thread& thread = threads[first + lane];
         thread.value = present >> thread.source & 1 ? values[thread.source] : POISON;

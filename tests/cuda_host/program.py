@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from ctypes import POINTER, byref, c_char, c_int, c_uint, c_uint64, c_void_p
 from dataclasses import dataclass
@@ -24,6 +26,8 @@ class _Launch(ctypes.Structure):
         ("stacks", POINTER(c_void_p)),
         ("outside_reads", c_uint64),
         ("outside_writes", c_uint64),
+        ("backwards", c_uint64),
+        ("fault", c_uint64),
         ("message", c_char * 1024),
     )
 
@@ -37,12 +41,14 @@ class HostKernel:
         name: of the kernel.
         argument_bytes: size of its one argument.
         run: the function that loops over blocks and threads.
+        path: of the library.
     """
 
     program: int
     name: str
     argument_bytes: int
     run: Callable[..., int]
+    path: str
 
 
 def find_kernel(library: ctypes.CDLL, program: int, name: str) -> HostKernel | None:
@@ -54,7 +60,7 @@ def find_kernel(library: ctypes.CDLL, program: int, name: str) -> HostKernel | N
     size.restype, size.argtypes = c_uint, ()
     # keeps the GIL: the emulation's state is one for the whole program
     prototype = ctypes.PYFUNCTYPE(c_int, POINTER(_Launch), POINTER(c_uint), POINTER(c_uint), c_void_p)
-    return HostKernel(program, name, size(), prototype(ctypes.cast(address, c_void_p).value or 0))
+    return HostKernel(program, name, size(), prototype(ctypes.cast(address, c_void_p).value or 0), library._name)
 
 
 def load_library(image: bytes) -> ctypes.CDLL:
@@ -72,9 +78,10 @@ class Launcher:
 
     _stacks: Any = (c_void_p * _MAX_THREADS)()  # shared by all: only the thread with the GIL runs kernels
 
-    def __init__(self, images: ImageTable) -> None:
+    def __init__(self, images: ImageTable, *, backwards: bool) -> None:
         self._images = images
         self._state = _Launch(ctypes.cast(images.slots, POINTER(POINTER(ImageRecord))), 0, self._stacks)
+        self._state.backwards = backwards
 
     @property
     def outside_reads(self) -> int:
@@ -88,6 +95,18 @@ class Launcher:
 
     def run(self, kernel: HostKernel, grid: Dim, block: Dim, arguments: bytes) -> str | None:
         """Run a kernel to its end; what went wrong, or None."""
-        self._state.object_count = self._images.used
+        self._state.object_count, self._state.fault = self._images.used, 0
         failed = kernel.run(byref(self._state), (c_uint * 3)(*grid), (c_uint * 3)(*block), arguments)
-        return self._state.message.decode(errors="replace") if failed else None
+        if not failed:
+            return None
+        where = f" ({_line_at(kernel.path, self._state.fault)})" if self._state.fault else ""
+        return self._state.message.decode(errors="replace") + where
+
+
+def _line_at(path: str, offset: int) -> str:
+    """File and line of a place in a library, as well as the tools here can tell."""
+    tool = shutil.which("addr2line")
+    if tool is None:
+        return f"{path}+{offset:#x}"
+    command = [tool, "-i", "-s", "-e", path, f"{offset:#x}"]  # -i: from the innermost inlined function outwards
+    return " in ".join(subprocess.run(command, capture_output=True, text=True, check=False).stdout.split("\n")[:-1])

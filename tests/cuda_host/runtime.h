@@ -36,10 +36,12 @@ struct Launch {
     void** stacks;               // one a fiber, made when first needed, shared by all programs
     std::uint64_t outside_reads; // surface accesses beyond the array in Zero mode
     std::uint64_t outside_writes;
+    std::uint64_t backwards;     // threads and blocks run last first, to find what hangs on their order
+    std::uint64_t fault;         // where in the library a kernel broke down, 0 where it did not
     char message[1024];          // why the launch failed
 };
 
-static_assert(sizeof(Launch) == 5 * 8 + 1024, "differs from program.py");
+static_assert(sizeof(Launch) == 7 * 8 + 1024, "differs from program.py");
 
 static Launch* launch;            // the one under way; the driver runs one at a time
 static sigjmp_buf way_out;

@@ -11,7 +11,7 @@ from texvlm.errors import DeviceCallError
 WARPS = [("results", "u8"), ("skip", "i4"), ("unused", "i4")]
 BARRIERS = [("row", "u8"), ("counts", "u8"), ("total", "u8"), ("unused", "i8")]
 MISUSE = [("target", "u8"), ("surface", "u8"), ("texture", "u8"), ("mode", "i4"), ("unused", "i4")]
-POISON = int(np.array([0xA5A5A5A5], np.uint32).view(np.int32)[0])
+POISON = int(np.array([0xFFF5A5A5], np.uint32).view(np.int32)[0])
 
 
 def warp_rows(bench, skip: int) -> np.ndarray:
@@ -20,7 +20,9 @@ def warp_rows(bench, skip: int) -> np.ndarray:
     return results
 
 
-def test_warp_calls_give_what_the_guide_says(bench):
+@pytest.mark.parametrize("backwards", [False, True])
+def test_warp_calls_give_what_the_guide_says(open_bench, backwards):
+    bench = open_bench(backwards=backwards)
     rows = warp_rows(bench, skip=-1)
     me = np.arange(96)
     lane, group = me % 32, me // 8 * 8
@@ -42,7 +44,9 @@ def test_a_lane_that_has_ended_is_not_waited_for_and_reads_as_poison(bench):
     assert rows[0, 4] & 1 << 4 == 0
 
 
-def test_barriers_and_shared_memory(bench):
+@pytest.mark.parametrize("backwards", [False, True])
+def test_barriers_and_shared_memory(open_bench, backwards):
+    bench = open_bench(backwards=backwards)
     row = np.arange(30 * 6, dtype=np.int32)
     counts, total = np.zeros((6, 4), np.int32), np.zeros(1, np.int32)
     addresses = (row.ctypes.data, counts.ctypes.data, total.ctypes.data)
@@ -61,9 +65,11 @@ def test_barriers_and_shared_memory(bench):
         (3, "lane 1 is not in its own mask 0x1"),
         (4, "divergent warp: __ballot_sync with mask 0xfffffff0 .*, but lane 4 .* mask 0xffffffff"),
         (5, "width 12"),
-        (6, "address that is not mapped"),
-        (7, "stack overflow"),
-        (8, "division by zero"),
+        (6, r"address that is not mapped.*misuse.cu:\d"),
+        (7, r"stack overflow .*misuse.cu:\d"),
+        (8, r"division by zero \(misuse.cu:\d"),
+        (17, r"array index out of bounds.*misuse.cu:\d"),
+        (18, r"array index out of bounds.*misuse.cu:\d"),
     ],
 )
 def test_misuse_of_threads_is_an_error(bench, mode, said):
@@ -73,6 +79,18 @@ def test_misuse_of_threads_is_an_error(bench, mode, said):
         bench.run("misuse.cu", MISUSE, target.ctypes.data, 0, 0, mode, 0, block=(32, 1, 1))
     bench.run("misuse.cu", MISUSE, target.ctypes.data, 0, 0, 0, 0, block=(32, 1, 1))  # the next launch is well
     assert len(bench.driver.violations) == 1
+
+
+def test_the_order_of_threads_shows_where_a_barrier_is_missing(open_bench):
+    """Each thread reads what its left neighbour wrote, with no barrier between: mode 19."""
+    found = []
+    for backwards in (False, True):
+        bench = open_bench(backwards=backwards)
+        target = np.full(32, -5, np.int32)
+        bench.run("misuse.cu", MISUSE, target.ctypes.data, 0, 0, 19, 0, block=(32, 1, 1))
+        found.append(target.tolist())
+    assert found[0] == [-1, *range(31)]
+    assert found[1] == [-1] * 32  # nothing was there yet
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ __device__ int deep(volatile int* from, int depth) {
 }
 
 extern "C" __global__ void misuse(const MisuseArguments a) {
+    __shared__ int held[32];
     int lane = threadIdx.x;
     switch (a.mode) {
         case 0: break;
@@ -46,5 +47,11 @@ extern "C" __global__ void misuse(const MisuseArguments a) {
         case 14: tex2DLayeredLod<float4>(a.surface, 0.5f, 0.5f, 0, 0.0f); break;
         case 15: surf2DLayeredread<uchar4>(12345, 0, 0, 0, cudaBoundaryModeZero); break;
         case 16: tex2DLayered<uchar4>(a.texture, 0.5f, 0.5f, 0); break;
+        case 17: held[a.mode + 15 + lane] = lane; break;  // beyond shared memory
+        case 18: *a.target = 1 << (a.mode + 14 + lane); break;
+        case 19:
+            held[lane] = lane;
+            a.target[lane] = lane ? held[lane - 1] : -1;
+            break;
     }
 }
