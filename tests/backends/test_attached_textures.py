@@ -1,4 +1,8 @@
-"""An application's own texture as a source on the gl backend: the bits of a frame from the host, refusals, failures."""
+"""An application's own texture as a source: the bits of a frame from the host, refusals, failures.
+
+On the gl backend, and on the cuda backend's emulated device, which takes the texels out of OpenGL's
+reach while they are mapped.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import reference
+from conftest import unavailable
+from cuda_device import open_host_device
 from gl_app import (
     LINEAR_MIPMAP_LINEAR,
     RGBA8,
@@ -25,8 +31,9 @@ from gl_app import (
 from texvlm.backends import gl
 from texvlm.backends._gl_frames import FrameWriter
 from texvlm.backends.attached import AttachedFrame
-from texvlm.backends.base import Backend, Texture
-from texvlm.errors import ClosedError, DeviceCallError
+from texvlm.backends.base import Backend, PendingTiles, Texture
+from texvlm.backends.cuda.backend import CudaBackend
+from texvlm.errors import BackendUnavailable, ClosedError, DeviceCallError
 from texvlm.frames import Frame
 from texvlm.pyramid import TextureSpec
 from texvlm.regions import tile_grid
@@ -42,10 +49,28 @@ def app(gl_backend):
 
 
 @pytest.fixture
-def backend(app):
+def gl_current(app):
     backend = gl.open_current()
     yield backend
     backend.close()
+
+
+@pytest.fixture
+def cuda_current(app):
+    try:
+        driver, compiler = open_host_device()
+    except BackendUnavailable as refusal:
+        unavailable("cuda-host", str(refusal))
+    backend = CudaBackend(driver, compiler)
+    yield backend
+    backend.close()
+    assert driver.leaks() == []
+    assert driver.violations == []
+
+
+@pytest.fixture(params=["gl_current", "cuda_current"])
+def backend(request):
+    return request.getfixturevalue(request.param)
 
 
 def levels_of(backend: Backend, texture: Texture, layer: int = 0) -> list[np.ndarray]:
@@ -61,7 +86,7 @@ def take(backend: Backend, texture: Texture, frame: AttachedFrame | Frame, thres
         tiles = np.ones((rows, columns), np.bool_)
         backend.upload(texture, layer, tiles, frame)
         backend.build_mips(texture, layer, tiles)
-    return tiles
+    return tiles.mask() if isinstance(tiles, PendingTiles) else tiles
 
 
 def assert_bits(backend: Backend, texture: Texture, picture: np.ndarray, layer: int = 0) -> None:
@@ -133,7 +158,9 @@ def test_only_what_was_drawn_is_written(app, backend, size, rng):
     middle = replace(backend.counters)
     np.testing.assert_array_equal(tiles, take(backend, from_host, Frame(picture), 0))
     assert tiles.any()
-    assert middle - before == backend.counters - middle
+    done = middle - before
+    assert done.maps == (1 if backend.name == "cuda" else 0)
+    assert replace(done, maps=0) == backend.counters - middle
     assert_bits(backend, texture, picture)
 
 
@@ -197,8 +224,9 @@ def test_what_the_application_set_on_its_texture_does_not_matter(app, backend, r
     assert_bits(backend, whole, pixels[:, :, :3])
 
 
-def test_frames_from_the_host_and_from_a_texture_take_turns(app, backend, rng):
+def test_frames_from_the_host_and_from_a_texture_take_turns(app, gl_current, rng):
     """The host's mirror knows nothing of what the device wrote; no tile may be forgotten for it."""
+    backend = gl_current
     size = (70, 50)
     first, second = (rng.integers(0, 256, (50, 70, 4), dtype=np.uint8) for _ in range(2))
     host = [Frame(np.ascontiguousarray(p[:, :, :3])) for p in (first, second)]
@@ -222,7 +250,8 @@ def test_frames_from_the_host_and_from_a_texture_take_turns(app, backend, rng):
     assert_bits(backend, texture, host[1].pixels)
 
 
-def test_a_failed_frame_is_taken_whole_the_next_time(app, backend, rng, monkeypatch):
+def test_a_failed_frame_is_taken_whole_the_next_time(app, gl_current, rng, monkeypatch):
+    backend = gl_current
     size = (70, 50)
     pixels = rng.integers(0, 256, (50, 70, 4), dtype=np.uint8)
     name = app.texture(RGBA8, size)
@@ -282,7 +311,7 @@ def test_frames_that_do_not_fit_are_refused(app, backend):
     for spec, frame, words in (
         (TextureSpec((16, 16)), AttachedFrame(attached), "frame of 32 x 16; this texture takes up to 16 x 16"),
         (TextureSpec((32, 16), channels=1), AttachedFrame(attached), "this texture takes 1 of uint8"),
-        (TextureSpec((32, 16), channels=1), AttachedFrame(attached, 1), "gives 3 or 4"),
+        (TextureSpec((32, 16), channels=1), AttachedFrame(attached, 1), "3 or 4"),
         (TextureSpec((32, 16), dtype="float32"), AttachedFrame(attached), "this texture takes 3 of float32"),
     ):
         texture = backend.create_texture(spec)
@@ -292,13 +321,17 @@ def test_frames_that_do_not_fit_are_refused(app, backend):
         backend.refresh(backend.create_texture(TextureSpec((32, 16))), 1, AttachedFrame(attached), None)
 
 
-def test_a_texture_that_went_away_is_named(app, backend):
-    texture = backend.create_texture(TextureSpec((32, 16)))
+def test_a_texture_that_was_deleted_is_named(app, gl_current):
+    texture = gl_current.create_texture(TextureSpec((32, 16)))
     name = app.texture(RGBA8, (32, 16))
-    attached = backend.attach(name, TEXTURE_2D, (32, 16))
+    attached = gl_current.attach(name, TEXTURE_2D, (32, 16))
     app.delete(name)
     with pytest.raises(ClosedError, match=f"texture {name} was deleted or given other storage"):
-        take(backend, texture, AttachedFrame(attached), None)
+        take(gl_current, texture, AttachedFrame(attached), None)
+
+
+def test_a_texture_that_has_other_storage_or_was_detached_is_named(app, backend):
+    texture = backend.create_texture(TextureSpec((32, 16)))
     changing = app.texture(RGBA8, (32, 16), immutable=False)
     attached = backend.attach(changing, TEXTURE_2D, (32, 16))
     app.glBindTexture(TEXTURE_2D, changing)
