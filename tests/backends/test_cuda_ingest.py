@@ -257,6 +257,35 @@ def test_one_pass_and_a_tail(rig, rng, levels, launches):
     assert not [name for name, _ in made.driver.calls if name == "synchronize"]
 
 
+def test_a_captured_update_runs_again_with_another_frame(rig, rng):
+    made = rig((70, 40))
+    before, after = picture(rng, (70, 40)), picture(rng, (70, 40))
+    made.refresh(before)
+    driver, texture, tiles = made.driver, made.texture, torch.zeros((3, 5), dtype=torch.bool)
+    objects, stream = texture.storage.objects(STREAM), driver.create_stream()
+    options = {"limit": 0, "tiles": tiles, "totals": made.totals}
+    driver.begin_capture(stream)
+    for launch in made.ingest.plan_refresh(texture, objects, 0, pixels_of(before), **options):
+        launch.run(stream)
+    graph = driver.end_capture(stream)
+    executable = driver.instantiate(graph)
+    assert texture.clock.tolist() == [1]  # nothing of it has run
+    driver.launch_graph(executable, stream)
+    assert texture.clock.tolist() == [2]
+    assert not tiles.any()
+    launches = made.ingest.plan_refresh(texture, objects, 0, pixels_of(after), **options)
+    for node, launch in zip(driver.kernel_nodes(graph), launches, strict=True):
+        address = launch.arguments.ctypes.data
+        driver.set_arguments(executable, node, launch.kernel.handle, launch.grid, launch.block, address)
+    driver.launch_graph(executable, stream)
+    assert tiles.all()
+    assert texture.clock.tolist() == [3]
+    made.assert_holds(after)
+    driver.destroy_executable(executable)
+    driver.destroy_graph(graph)
+    driver.destroy_stream(stream)
+
+
 def test_frames_that_do_not_fit_are_refused(rig, rng):
     made = rig((32, 32), layers=2)
     with pytest.raises(ValueError, match="frame of 33 x 32; this texture takes up to 32 x 32"):
