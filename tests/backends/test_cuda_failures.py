@@ -201,6 +201,10 @@ def test_a_device_that_torch_cannot_start(fake, cuda_torch, monkeypatch):
 
 def test_torch_without_cuda(fake, monkeypatch):
     monkeypatch.setattr(torch.version, "cuda", None)
+    with monkeypatch.context() as without:  # said before what is missing besides
+        without.setitem(sys.modules, "cuda.bindings", None)
+        with pytest.raises(BackendUnavailable, match="was built without CUDA"):
+            open_driver()
     assert re.fullmatch(r"torch \S+ was built without CUDA; install a CUDA build of torch", refusal(fake))
 
 

@@ -139,17 +139,26 @@ def check_version(text: str) -> tuple[int, ...]:
     return version
 
 
-def compare_with_torch(bindings: Bindings) -> None:
-    """See that torch can use CUDA; log a line when it was built for another major version than the bindings.
-
-    Different majors work together where the driver is new enough for both: they share its context.
+def cuda_of_torch() -> str:
+    """Version of CUDA that torch is built for, such as "13.0".
 
     Raises:
         BackendUnavailable: torch was built without CUDA.
     """
-    built_for = torch.version.cuda
-    if built_for is None:
+    if torch.version.cuda is None:
         raise BackendUnavailable(f"torch {torch.__version__} was built without CUDA; install a CUDA build of torch")
+    return torch.version.cuda
+
+
+def compare_with_torch(bindings: Bindings) -> None:
+    """Log a line when torch was built for another major version of CUDA than the bindings.
+
+    They work together where the driver is new enough for both: they share its context.
+
+    Raises:
+        BackendUnavailable: torch was built without CUDA.
+    """
+    built_for = cuda_of_torch()
     if int(built_for.split(".")[0]) != bindings.version[0]:
         version = ".".join(map(str, bindings.version))
         _log.warning("torch is built for CUDA %s, cuda-bindings is %s: %s", built_for, version, _advice())

@@ -11,6 +11,7 @@ from texvlm.backends.cuda.bindings import (
     NO_DEVICE,
     Bindings,
     compare_with_torch,
+    cuda_of_torch,
     load_bindings,
 )
 from texvlm.backends.cuda.device_info import compute_capability, driver_version, version_words
@@ -30,6 +31,7 @@ def open_driver(ordinal: int | None = None, *, bindings: Bindings | None = None)
     Raises:
         BackendUnavailable: there is no usable GPU, driver, torch or cuda-bindings; says which, and what to do.
     """
+    cuda_of_torch()  # first: without it nothing else is worth installing
     bindings = bindings or load_bindings()
     compare_with_torch(bindings)
     count = _count_devices(bindings)
