@@ -28,7 +28,7 @@ RANKS = [
     {"backends"},
     {"tokens", "sources", "fixation", "views"},
     {"residency"},
-    {"token_cache"},
+    {"token_cache", "frame_graph"},
     {"engine"},
     {"store"},
     {"drawing"},

@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 from texvlm.backends import open_backend
 from texvlm.backends.base import TOKEN_DTYPES, Backend, Counters, Normalisation
 from texvlm.device_frames import take_frame
+from texvlm.frame_graph import FrameGraph
 from texvlm.frames import Origin
 from texvlm.guard import CallGuard
 from texvlm.layouts import Layout, make_layout
@@ -247,6 +248,42 @@ class Engine:
         with self._guard.call("plan"):
             views = parse_views(fixations, sources=sources, weights=weights, score=score, source_count=self._sources)
             return self._cache.plan(views, [self._store.size_of(view.source) for view in views])
+
+    def capture(
+        self,
+        frames: object,
+        fixations: torch.Tensor,
+        *,
+        sources: int | Sequence[int] | None = None,
+        weights: ArrayLike | None = None,
+        channels_first: bool = False,
+        origin: Origin = "top-left",
+    ) -> FrameGraph:
+        """Submit frames and sample their tokens as one launch, to be replayed with other frames and fixations.
+
+        Nothing runs yet. The graph has its own tokens: those of `tokens` neither feed it nor learn from it.
+
+        Args:
+            frames: on the device: one for each source in the order of the views, or the only one. Every
+                source must hold a frame of that size; `submit` one first.
+            fixations: on the device, float32, (2,), (views, 2) or (views, k, 2).
+            sources: as for `tokens`.
+            weights: as for `tokens`.
+            channels_first: as for `submit`; also of the frames of every replay.
+            origin: likewise.
+        Raises:
+            TypeError: the backend captures no frames, or the layout is planned on the host.
+            ValueError: frames or fixations that do not lie on the device, or do not fit.
+        """
+        with self._guard.call("capture"):
+            if not (isinstance(fixations, torch.Tensor) and self._backend.owns(fixations)):
+                raise TypeError(
+                    f"the {self.backend_name} backend captures no fixations but tensors on a device of its own"
+                )
+            views = parse_device_views(fixations, sources=sources, weights=weights, source_count=self._sources)
+            spec = self._store.texture_of(views.sources[0]).spec
+            parts = (self._guard, self._backend, self._store, self._layout, self._dtype, self._normalisation(spec))
+            return FrameGraph(*parts, frames, views, self._pts, channels_first=channels_first, origin=origin)
 
     def _views(
         self,

@@ -175,7 +175,7 @@ class FrameStore:
         self, texture: Texture, source: int, frame: Picture, stages: StageTimes, *, compare: bool
     ) -> TileMask | PendingTiles:
         """Detect, upload and build mips, in one pass where the backend can; the tiles updated."""
-        limit = self._limit(texture.spec) if compare else None
+        limit = self.limit if compare else None
         if limit is None:
             texture.frame_sizes[source] = frame.size
         with stages.stage("refresh", "upload"):
@@ -209,9 +209,11 @@ class FrameStore:
             self._backend.destroy_texture(self._texture)
             self._texture = None
 
-    def _limit(self, spec: TextureSpec) -> float:
+    @property
+    def limit(self) -> float:
         """The threshold in texel values. 8 / 255 * 255 may fall a hair below 8, hence the margin."""
-        return self._threshold * 255 + 1e-6 if spec.dtype == "uint8" else self._threshold
+        assert self._texture is not None, "there is a texture array"
+        return self._threshold * 255 + 1e-6 if self._texture.spec.dtype == "uint8" else self._threshold
 
     def _fit(self, frame: Picture) -> tuple[Texture, bool]:
         """A texture array that the frame fits; also whether an old one was replaced."""

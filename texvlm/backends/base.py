@@ -34,6 +34,7 @@ from texvlm.regions import TileMask, tile_grid
 
 if TYPE_CHECKING:
     from texvlm.backends.attached import AttachedFrame, AttachedTexture, SourceFormat
+    from texvlm.backends.capture import CaptureRequest, FrameRecording
     from texvlm.device_frames import DeviceFrame, DeviceReader
     from texvlm.layouts.base import Layout
     from texvlm.yuv import YuvFrame
@@ -168,7 +169,7 @@ class Backend(ABC):
 
     name: str
     counters: Counters
-    """Work so far: live, or a copy from a backend whose device counts what it finds to do, and then reading it waits."""
+    """Work so far: live, or, from a backend whose device counts, a copy, and reading it waits for the device."""
 
     @abstractmethod
     def create_texture(self, spec: TextureSpec) -> Texture:
@@ -282,6 +283,30 @@ class Backend(ABC):
     def keep(self, texture: Texture, rows: int, patch: int, dtype: torch.dtype) -> TokenKeeper | None:
         """A keeper of tokens that decides on the device which of them changed; None where the host does."""
         return None
+
+    def capture(self, request: CaptureRequest, frames: Sequence[Picture]) -> FrameRecording:
+        """Frames in and tokens out as one launch that can be replayed; nothing runs yet.
+
+        Args:
+            request: what to capture.
+            frames: on the device, one for each of `frame_layers`, of the size that the layer holds.
+        Raises:
+            TypeError: this backend has no graphs, or plans this layout on the host.
+            ValueError: a frame that does not lie on the device.
+        """
+        raise TypeError(f"the {self.name} backend captures no frames; the cuda backend does")
+
+    def replay(self, recording: FrameRecording, frames: Sequence[Picture], fixations: torch.Tensor | None) -> None:
+        """Run it on other frames and fixations like those captured; none: on those given last.
+
+        Raises:
+            ValueError: they have another size, element type or kind; nothing runs.
+        """
+        raise TypeError(f"the {self.name} backend captures no frames")
+
+    def release(self, recording: FrameRecording) -> None:
+        """Free it."""
+        raise TypeError(f"the {self.name} backend captures no frames")
 
     @abstractmethod
     def sample(

@@ -22,13 +22,16 @@ from numpy.typing import NDArray
 from texvlm.backends._checks import check_frame, check_layer, check_sample, check_tiles
 from texvlm.backends.attached import AttachedFrame
 from texvlm.backends.base import Counters, Normalisation, PendingTiles, Texture, TokenKeeper
+from texvlm.backends.capture import CaptureRequest, FrameRecording
 from texvlm.backends.cuda.api import Driver, Stream
 from texvlm.backends.cuda.arrays import CudaTexture, OwnArray, Storage, array_bytes, create_texture
 from texvlm.backends.cuda.attached import AttachingBackend, Attachments
+from texvlm.backends.cuda.device_state import CudaKeeper, DeviceTiles, Parts, to_mask
+from texvlm.backends.cuda.graphs import CapturedFrame
 from texvlm.backends.cuda.ingest import FramePixels, Ingest
 from texvlm.backends.cuda.kernels import Compiler, Kernels
 from texvlm.backends.cuda.planner import Planner
-from texvlm.backends.cuda.sampler import Filtering, KeptTokens, Sampler
+from texvlm.backends.cuda.sampler import Filtering, Sampler
 from texvlm.backends.cuda.staging import Staging
 from texvlm.device_frames import DeviceFrame, DeviceReader
 from texvlm.errors import ClosedError
@@ -64,6 +67,7 @@ class CudaBackend(AttachingBackend):
         self._staging = Staging(driver)
         self._attachments = Attachments(driver)
         self._totals = torch.zeros(len(TOTALS), dtype=torch.int64, device=driver.device)
+        self._parts = Parts(driver, self._ingest, self._planner, self._sampler, self._totals)
         self._counted = Counters()
         self._order = driver.create_event()
         self._last: Stream | None = None
@@ -127,7 +131,7 @@ class CudaBackend(AttachingBackend):
             with self._on_device(frame, stream) as pixels:
                 tiles = self._ingest.detect(handle, layer, pixels, limit=threshold, stream=stream)
             self._counted.tiles_compared += tiles.numel()
-            return _to_mask(tiles)
+            return to_mask(tiles)
 
     def upload(self, texture: Texture, layer: int, tiles: TileMask, frame: Frame) -> None:
         """See Backend."""
@@ -142,9 +146,8 @@ class CudaBackend(AttachingBackend):
         handle = self._handle(texture)
         check_layer(texture.spec, layer)
         check_tiles(tiles, texture.spec.size, smaller=True)
-        size = (int(texture.frame_sizes[layer, 0]), int(texture.frame_sizes[layer, 1]))
         with self._queue() as stream:
-            self._ingest.build_mips(handle, layer, self._to_device(tiles), size, stream=stream, totals=self._totals)
+            self._ingest.build_mips(handle, layer, self._to_device(tiles), stream=stream, totals=self._totals)
 
     def refresh(self, texture: Texture, layer: int, frame: Picture, threshold: float | None) -> TileMask | PendingTiles:
         """See Backend. One launch over the frame and one for the tail, without waiting for either."""
@@ -155,7 +158,7 @@ class CudaBackend(AttachingBackend):
                 tiles = self._ingest.refresh(handle, layer, pixels, limit=threshold, stream=stream, totals=self._totals)
             if threshold is not None:
                 self._counted.tiles_compared += tiles.numel()
-            return _DeviceTiles(self, tiles)
+            return DeviceTiles(tiles, self._queue)
 
     def release_frames(self) -> None:
         """See Backend."""
@@ -178,11 +181,8 @@ class CudaBackend(AttachingBackend):
             with self._attachments.pixels(frame, stream) as pixels:
                 yield pixels
             return
-        if isinstance(frame, DeviceFrame):
-            yield FramePixels.from_tensor(frame.pixels, origin=frame.origin)
-            return
-        if isinstance(frame, YuvFrame) and not frame.on_host:
-            yield FramePixels.from_yuv(frame)
+        if (resident := self._resident(frame)) is not None:
+            yield resident
             return
         if self._driver.is_capturing(stream):
             raise ValueError("a frame in host memory cannot be part of a captured graph; put it on the device before")
@@ -223,7 +223,7 @@ class CudaBackend(AttachingBackend):
     def keep(self, texture: Texture, rows: int, patch: int, dtype: torch.dtype) -> TokenKeeper:
         """See Backend."""
         self._handle(texture)
-        return _CudaKeeper(self, self.empty((rows, texture.spec.channels, patch, patch), dtype))
+        return CudaKeeper(self._parts, self._queue, self.empty((rows, texture.spec.channels, patch, patch), dtype))
 
     def plan(
         self,
@@ -237,6 +237,44 @@ class CudaBackend(AttachingBackend):
         self._check_open()
         with self._queue() as stream:
             return self._planner.plan(layout, sizes, layers, fixations, weights, stream=stream)
+
+    # ------------------------------------------------------------------ captured frames
+
+    def capture(self, request: CaptureRequest, frames: Sequence[Picture]) -> CapturedFrame:
+        """See Backend."""
+        handle = self._handle(request.texture)
+        with self._queue() as stream:
+            return CapturedFrame(self._parts, handle, request, self._all_resident(frames), stream)
+
+    def replay(self, recording: FrameRecording, frames: Sequence[Picture], fixations: torch.Tensor | None) -> None:
+        """See Backend. One launch."""
+        assert isinstance(recording, CapturedFrame), "this backend captured it"
+        with self._queue() as stream:
+            recording.place(self._all_resident(frames), fixations, stream)
+            recording.launch(stream)
+            self._counted.tiles_compared += recording.tiles
+
+    def _resident(self, frame: Picture) -> FramePixels | None:
+        """A frame that lies on the device, as kernels read it; None for others."""
+        if isinstance(frame, DeviceFrame):
+            return FramePixels.from_tensor(frame.pixels, origin=frame.origin)
+        if isinstance(frame, YuvFrame) and isinstance(frame.y, torch.Tensor) and self.owns(frame.y):
+            return FramePixels.from_yuv(frame)
+        return None
+
+    def _all_resident(self, frames: Sequence[Picture]) -> list[FramePixels]:
+        """Frames as kernels read them; ValueError where one does not lie on the device."""
+        found = [pixels for frame in frames if (pixels := self._resident(frame)) is not None]
+        if len(found) < len(frames):
+            raise ValueError("a captured frame must lie on the device: give a tensor there, or a YuvFrame of tensors")
+        return found
+
+    def release(self, recording: FrameRecording) -> None:
+        """See Backend. Waits for replays under way."""
+        assert isinstance(recording, CapturedFrame), "this backend captured it"
+        with self._lock:
+            self._wait_for_device()
+            recording.close()
 
     # ------------------------------------------------------------------ the rest
 
@@ -362,51 +400,7 @@ def open_cuda(ordinal: int | None = None, *, filtering: Filtering = "hardware") 
     return CudaBackend(driver, NvrtcCompiler(driver.info.architecture), filtering=filtering)
 
 
-class _DeviceTiles(PendingTiles):
-    """Flags that a kernel has been asked to write."""
-
-    def __init__(self, backend: CudaBackend, flags: torch.Tensor) -> None:
-        self._backend = backend
-        self._flags = flags
-        self.shape = (int(flags.shape[0]), int(flags.shape[1]))
-
-    def mask(self) -> TileMask:
-        """See PendingTiles."""
-        with self._backend._queue():
-            return _to_mask(self._flags)
-
-
-class _CudaKeeper(TokenKeeper):
-    """Tokens whose state lies on the device beside them."""
-
-    def __init__(self, backend: CudaBackend, pixels: torch.Tensor) -> None:
-        self.pixels = pixels
-        self._backend = backend
-        self._texture: Texture | None = None
-        self._kept: KeptTokens | None = None
-
-    def refresh(
-        self, texture: Texture, rows: Table | torch.Tensor, normalisation: Normalisation
-    ) -> NDArray[np.bool_] | torch.Tensor:
-        """See TokenKeeper."""
-        backend = self._backend
-        handle = backend._handle(texture)
-        if not isinstance(rows, torch.Tensor):
-            check_sample(texture, rows, self.pixels)
-        if self._kept is None or self._texture is not texture:
-            self._texture, self._kept = texture, KeptTokens.fresh(self.pixels)
-        with backend._queue() as stream:
-            return backend._sampler.resample(
-                handle, rows, self._kept, normalisation, stream=stream, totals=backend._totals
-            )
-
-
 def _shaped(data: torch.Tensor, like: NDArray[np.generic]) -> torch.Tensor:
     """Bytes on the device seen as an array of this shape and element type."""
     dtype = {"uint8": torch.uint8, "uint16": torch.uint16, "float32": torch.float32}[like.dtype.name]
     return data.view(dtype).view(like.shape)
-
-
-def _to_mask(flags: torch.Tensor) -> TileMask:
-    """Flags on the device as a mask on the host. Waits for the device."""
-    return flags.cpu().numpy().astype(np.bool_)
