@@ -39,19 +39,19 @@ uvec4 source_words(ivec2 place) {
 #endif
 }
 
-bool differs(uvec4 new, uvec4 old) {
+bool differs(uvec4 shown, uvec4 stored) {
 #if TEXVLM_INTEGER
     const uvec4 places = uvec4(0, 8, 16, 24);
-    ivec4 distance = abs(ivec4((new.xxxx >> places) & 255u) - ivec4((old.xxxx >> places) & 255u));
+    ivec4 distance = abs(ivec4((shown.xxxx >> places) & 255u) - ivec4((stored.xxxx >> places) & 255u));
     return any(greaterThan(vec4(distance), vec4(limit)));
 #else
     // decided by bits, because compilers may take for granted that nothing is NaN
-    const uint sign = 0x80000000u, infinity = 0x7f800000u;
-    bvec4 broken = greaterThan(max(new & ~sign, old & ~sign), uvec4(infinity));
-    bvec4 far = greaterThan(abs(uintBitsToFloat(new) - uintBitsToFloat(old)), vec4(limit));
-    bvec4 same = equal(new, old);  // equal infinities have the difference NaN, and are not a change
+    const uint sign_bit = 0x80000000u, infinity = 0x7f800000u;
+    bvec4 broken = greaterThan(max(shown & ~sign_bit, stored & ~sign_bit), uvec4(infinity));
+    bvec4 beyond = greaterThan(abs(uintBitsToFloat(shown) - uintBitsToFloat(stored)), vec4(limit));
+    bvec4 same = equal(shown, stored);  // equal infinities have the difference NaN, and are not a change
     for (int channel = 0; channel < TEXVLM_CHANNELS; channel++) {
-        if (broken[channel] || (far[channel] && !same[channel])) return true;
+        if (broken[channel] || (beyond[channel] && !same[channel])) return true;
     }
     return false;
 #endif

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from conftest import unavailable
 from cuda_device import open_host_device
-from cuda_host.compiler import HostCompiler
+from cuda_gl_device import emulated_device  # noqa: F401
 from cuda_host.driver import HostDriver
 from gl_app import RGBA8, RGBA16F, TEXTURE_2D, TEXTURE_2D_ARRAY, App, app_context
 
@@ -34,18 +33,6 @@ MAPPING = ("map_gl", "mapped_level", "create_level_texture_object", "launch", "d
 def app(gl_backend) -> Iterator[App]:
     with app_context() as app:
         yield app
-
-
-@pytest.fixture
-def device() -> Iterator[tuple[HostDriver, HostCompiler]]:
-    """An emulated device; what a test makes on it must be gone at its end, and no rule be broken."""
-    try:
-        driver, compiler = open_host_device()
-    except BackendUnavailable as refusal:
-        unavailable("cuda-host", str(refusal))
-    yield driver, compiler
-    assert driver.leaks() == []
-    assert driver.violations == []
 
 
 def pixels(rng: np.random.Generator) -> np.ndarray:
@@ -138,6 +125,19 @@ def test_no_context_or_one_on_another_device(device, gl_backend):
             backend.attach(name, TEXTURE_2D, SIZE)
         driver.gl_device_list = [0, 1]
         backend.detach(backend.attach(name, TEXTURE_2D, SIZE))
+    backend.close()
+
+
+def test_another_context_serves_once_nothing_of_the_first_is_attached(device, gl_backend):
+    driver, compiler = device
+    backend = CudaBackend(driver, compiler)
+    texture = backend.create_texture(TextureSpec(SIZE))
+    for maps in (1, 2):
+        with app_context() as app:
+            attached = backend.attach(app.texture(RGBA8, SIZE), TEXTURE_2D, SIZE)
+            assert take(backend, texture, attached, None) == 9
+            assert backend.counters.maps == maps
+            backend.detach(attached)
     backend.close()
 
 

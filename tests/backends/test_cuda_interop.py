@@ -15,17 +15,14 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from conftest import unavailable
 from cuda_device import open_host_device
+from cuda_gl_device import emulated_device, refused  # noqa: F401
 from cuda_host.compiler import HostCompiler
 from cuda_host.driver import HostDriver
 from gl_app import app_context
 
 from texvlm.backends import _gl_api as names
-from texvlm.backends import _gl_context
-from texvlm.backends._egl import EglDevice, load_egl
 from texvlm.backends.base import Normalisation, Texture
-from texvlm.backends.cuda import gl_context
 from texvlm.backends.cuda.backend import CudaBackend
 from texvlm.backends.cuda.gl_arrays import GlArray, GlArrays
 from texvlm.backends.cuda.gl_backend import CudaGlBackend, Mapping
@@ -43,20 +40,6 @@ pytestmark = pytest.mark.gl
 SPEC = TextureSpec((40, 33), layers=2)
 MODES: tuple[Mapping, ...] = ("resident", "epochs")
 SHARING = ("register_gl_image", "map_gl", "unmap_gl", "unregister_gl_image")
-
-
-@pytest.fixture
-def device(gl_backend) -> Iterator[tuple[HostDriver, HostCompiler]]:
-    """An emulated device; what a test makes on it must be gone at its end, and no rule be broken."""
-    try:
-        driver, compiler = open_host_device()
-    except BackendUnavailable as refusal:
-        unavailable("cuda-host", str(refusal))
-    live = gl_backend._context.live.copy()
-    yield driver, compiler
-    assert driver.leaks() == []
-    assert driver.violations == []
-    assert gl_backend._context.live == live
 
 
 @dataclass
@@ -93,10 +76,8 @@ def open_sharing(driver: HostDriver) -> Iterator[Sharing]:
 # ---------------------------------------------------------------- whose turn it is
 
 
-def refused(words: str, call: Callable[[], object], kind: type[Exception] = DeviceCallError) -> None:
-    with pytest.raises(kind, match=words) as error:
-        call()
-    assert "\n" not in str(error.value)
+def out_of_turn(words: str, call: Callable[[], object], kind: type[Exception] = DeviceCallError) -> None:
+    refused(words, call, kind)
 
 
 def test_every_touch_out_of_turn_is_refused_by_name(sharing):
@@ -105,28 +86,28 @@ def test_every_touch_out_of_turn_is_refused_by_name(sharing):
     of_opengl = rf"texture {image.name} is unmapped, so it is OpenGL's; map it first$"
     of_cuda = rf"texture {image.name} is mapped, so it is CUDA's; unmap it first$"
     lent = rf"texture {image.name} is lent to OpenGL; leave the scope of lent_to_gl\(\) first$"
-    refused(f"^unmap: {of_opengl}", lambda: interop.unmap([image], stream))
-    refused(f"^make_objects: {of_opengl}", array.make_objects)
+    out_of_turn(f"^unmap: {of_opengl}", lambda: interop.unmap([image], stream))
+    out_of_turn(f"^make_objects: {of_opengl}", array.make_objects)
     assert array.gl_texture.handle.name == image.name
     array.objects(stream)
     assert image.state is MappingState.MAPPED
-    refused(f"^map: {of_cuda}", lambda: interop.map([image], stream))
-    refused(f"^unregister: {of_cuda}", lambda: interop.unregister(image))
-    refused(f"^gl_texture: {of_cuda}", lambda: array.gl_texture)
+    out_of_turn(f"^map: {of_cuda}", lambda: interop.map([image], stream))
+    out_of_turn(f"^unregister: {of_cuda}", lambda: interop.unregister(image))
+    out_of_turn(f"^gl_texture: {of_cuda}", lambda: array.gl_texture)
     with array.lent_to_gl(stream):
         assert image.state is MappingState.LENT
         assert array.gl_texture.handle.name == image.name
-        refused(f"^objects: {lent}", lambda: array.objects(stream))
-        refused(f"^map: {lent}", lambda: interop.map([image], stream))
-        refused(f"^unmap: {lent}", lambda: interop.unmap([image], stream))
-        refused(f"^lent_to_gl: {lent}", lambda: array.lent_to_gl(stream).__enter__())
-        refused(f"^unregister: {lent}", lambda: interop.unregister(image))
-        refused(f"^close: {lent}", array.close)
+        out_of_turn(f"^objects: {lent}", lambda: array.objects(stream))
+        out_of_turn(f"^map: {lent}", lambda: interop.map([image], stream))
+        out_of_turn(f"^unmap: {lent}", lambda: interop.unmap([image], stream))
+        out_of_turn(f"^lent_to_gl: {lent}", lambda: array.lent_to_gl(stream).__enter__())
+        out_of_turn(f"^unregister: {lent}", lambda: interop.unregister(image))
+        out_of_turn(f"^close: {lent}", array.close)
     assert image.state is MappingState.MAPPED
     array.close()
     array.close()
     for call in (lambda: array.objects(stream), lambda: interop.map([image], stream), lambda: array.gl_texture):
-        refused("is closed; make it anew$", call, ClosedError)
+        out_of_turn("is closed; make it anew$", call, ClosedError)
     # nothing illegal reached the device: its own books say so when the fixture ends
 
 
@@ -135,12 +116,12 @@ def test_nothing_is_mapped_or_unmapped_while_a_stream_is_captured(sharing):
     stream = driver.create_stream()
     with driver.use_stream(stream):
         driver.begin_capture(stream)
-        refused("^map: the stream is being captured", lambda: array.objects(stream))
+        out_of_turn("^map: the stream is being captured", lambda: array.objects(stream))
         driver.destroy_graph(driver.end_capture(stream))
         array.objects(stream)
         driver.begin_capture(stream)
         assert array.objects(stream).texture  # mapped before: usable
-        refused("^unmap: the stream is being captured", lambda: sharing.interop.unmap([array.image], stream))
+        out_of_turn("^unmap: the stream is being captured", lambda: sharing.interop.unmap([array.image], stream))
         driver.destroy_graph(driver.end_capture(stream))
     array.close()
     driver.destroy_stream(stream)
@@ -168,7 +149,7 @@ def test_an_applications_context_serves_one_thread_only(device):
         array.objects(0)
         display, current = app.egl.open_display(app.egl.devices()[0]), app.egl.current_context()
         app.egl.make_current(display, None, None, None)
-        refused("another OpenGL context is current, or none", array.close)
+        out_of_turn("another OpenGL context is current, or none", array.close)
         assert array.image.state is MappingState.MAPPED  # refused, so it stays and can be closed again
         app.egl.make_current(display, None, None, current)
         array.close()
@@ -274,7 +255,7 @@ def test_each_mode_maps_when_it_must_and_gives_the_bits_of_cudas_own_arrays(devi
     again = 1 if mapping == "epochs" else 0
     assert backend.counters.maps == 1 + again
     with backend.lent_to_gl(shared[1]):
-        refused("lent to OpenGL", lambda: tokens(backend, shared[1]))
+        out_of_turn("lent to OpenGL", lambda: tokens(backend, shared[1]))
         tokens(backend, shared[0])
         tokens(plain, pairs[1][1][0])
     assert backend.counters.maps == 2 + again
@@ -363,88 +344,3 @@ def test_a_hundred_backends_leave_nothing(device, gl_backend, rng, mapping):
         assert threading.active_count() == threads
         programs = len(context.programs) if cycle == 0 else programs
         assert len(context.programs) == programs
-
-
-# ---------------------------------------------------------------- finding a context
-
-
-class Devices:
-    """EGL with three devices that are all this machine's; `said` is what EGL says of each one's ordinal."""
-
-    def __init__(self, said: dict[int, int | None]) -> None:
-        real = load_egl().devices()[0]
-        self.said = said
-        self.listed = [replace(real, index=index) for index in said]
-
-    def devices(self) -> list[EglDevice]:
-        return self.listed
-
-    def cuda_ordinal(self, device: EglDevice) -> int | None:
-        return self.said[device.index]
-
-
-def test_cuda_says_which_context_is_on_its_device(device, monkeypatch):
-    driver, _ = device
-    monkeypatch.setattr(gl_context, "load_egl", lambda: Devices({97: 4, 98: None, 99: 0}))
-    monkeypatch.setattr(_gl_context, "_headless", {})
-    answers = iter([[3], [], [0]])  # EGL says that 99 is ordinal 0, and says nothing of 98
-    monkeypatch.setattr(driver, "gl_devices", lambda: next(answers))
-    threads = threading.active_count()
-    found = open_headless_for(driver)
-    assert found.device.index == 97
-    assert threading.active_count() == threads + 1  # the contexts on other devices were closed again
-    monkeypatch.setattr(driver, "gl_devices", lambda: [1, 2])
-    with pytest.raises(BackendUnavailable) as refusal:
-        open_headless_for(driver)
-    words = str(refusal.value)
-    assert words.index("device 99") < words.index("device 98") < words.index("device 97")
-    assert words.count("is on CUDA device 1, 2") == 3
-    assert "NVIDIA_DRIVER_CAPABILITIES" in words
-    assert "\n" not in words
-    assert threading.active_count() == threads + 1  # one that was in use before stays
-    found.stop()
-
-
-def test_a_driver_that_refuses_to_say_is_a_refusal(device, monkeypatch):
-    driver, _ = device
-    monkeypatch.setattr(gl_context, "load_egl", lambda: Devices({98: None, 99: 0}))
-    monkeypatch.setattr(_gl_context, "_headless", {})
-    threads = threading.active_count()
-    driver.fail("gl_devices", 1)
-    found = open_headless_for(driver)
-    assert found.device.index == 98
-    found.stop()
-    monkeypatch.setattr(_gl_context, "_headless", {})
-    driver.fail("gl_devices", 1)
-    driver.fail("gl_devices", 2)
-    refused("device 99: gl_devices: failure asked for", lambda: open_headless_for(driver), BackendUnavailable)
-    assert threading.active_count() == threads
-
-
-def test_a_software_device_says_nothing_of_cuda():
-    egl = load_egl()
-    assert [egl.cuda_ordinal(device) for device in egl.devices() if device.software] == [
-        None for device in egl.devices() if device.software
-    ]
-
-
-def test_an_applications_context_on_another_device_is_refused(device):
-    driver, _ = device
-    driver.gl_device_list = [1]
-    with app_context():
-        refused(
-            "is on CUDA device 1; make the application render", lambda: open_current_for(driver), BackendUnavailable
-        )
-    refused("no OpenGL context is current", lambda: open_current_for(driver), BackendUnavailable)
-
-
-@pytest.mark.parametrize("side", ["_write", "_read"])
-def test_two_sides_that_see_different_texels_are_no_backend(device, monkeypatch, side):
-    driver, compiler = device
-    monkeypatch.setattr(gl_context, side, lambda context, name, *rest: np.zeros((4, 4, 4), np.uint8))
-    reads = "CUDA reads .* where OpenGL wrote" if side == "_write" else "OpenGL reads .* where CUDA wrote"
-    refused(
-        f"cannot share a texture: {reads}.*use mapping='cuda'",
-        lambda: CudaGlBackend(driver, compiler, open_headless_for(driver), mapping="resident"),
-        BackendUnavailable,
-    )

@@ -28,13 +28,15 @@ class Attachments:
         """With the interop of a backend that is on the application's context, or with what is current at attach."""
         self._driver = driver
         self._interop = interop
+        self._adopts = interop is None
+        self._maps_before = 0
         self._attached: list[AttachedTexture] = []
         self._closed = False
 
     @property
     def maps(self) -> int:
-        """Calls that mapped textures so far, through this interop."""
-        return 0 if self._interop is None else self._interop.maps
+        """Calls that mapped textures so far."""
+        return self._maps_before + (0 if self._interop is None else self._interop.maps)
 
     def uses(self, interop: Interop) -> bool:
         """Whether its calls go through this interop."""
@@ -62,8 +64,10 @@ class Attachments:
         """
         if self._closed:
             raise ClosedError("attach: the cuda backend is closed; open a new engine")
-        if self._interop is None:
+        if self._adopts and not self._attached:  # nothing ties us to the context of earlier ones
+            self._maps_before, self._interop = self.maps, None
             self._interop = Interop(self._driver, open_current_for(self._driver))
+        assert self._interop is not None, "given, or just made"
         interop = self._interop
 
         def find() -> AttachedTexture:
