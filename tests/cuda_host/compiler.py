@@ -19,11 +19,11 @@ _FLAGS = (
     *("-x", "c++", "-std=c++17", "-O2", "-g1", "-shared", "-fPIC", "-fvisibility=hidden"),
     # what cannot be seen from a kernel's text alone: other fibers change memory, and longjmp crosses stacks
     *("-fno-strict-aliasing", "-fno-ipa-reference", "-fno-ipa-modref", "-fno-ipa-pure-const"),
-    # what a device does not define either becomes a fault, and a variable that was not set holds rubbish
+    # what a device does not define either becomes a fault
     *("-fsanitize=bounds,shift,signed-integer-overflow", "-fsanitize-undefined-trap-on-error"),
-    "-ftrivial-auto-var-init=pattern",
     *("-U_FORTIFY_SOURCE", "-D_GNU_SOURCE", "-fno-stack-protector", "-Wno-unknown-pragmas", "-Wno-attributes"),
 )
+_RUBBISH = ("-ftrivial-auto-var-init=pattern",)  # in variables that were not set; g++ 12 and later
 _ROUNDING = {False: ("-ffp-contract=off",), True: ("-ffp-contract=fast", "-mfma")}
 
 
@@ -46,10 +46,12 @@ class HostCompiler:
         """
         self._gxx = gxx
         self._sources = sources or Path(str(cuda_folder()))
-        self._flags = (*_FLAGS, *_ROUNDING[fused])
         self._folder = _cache_folder()
         version = subprocess.run([gxx, "--version"], capture_output=True, text=True, check=True).stdout
         self._version = version.splitlines()[0]
+        number = subprocess.run([gxx, "-dumpversion"], capture_output=True, text=True, check=True).stdout
+        rubbish = _RUBBISH if int(number.split(".")[0]) >= 12 else ()
+        self._flags = (*_FLAGS, *rubbish, *_ROUNDING[fused])
 
     def image(self, file: str, definitions: Definitions) -> bytes:
         """See kernels.Compiler."""
