@@ -222,7 +222,8 @@ def run_all(gpu: str, environment: dict[str, str], scratch: Path, out: Path | No
             )
         else:
             log.say("memcheck: left out, there is no compute-sanitizer on the PATH or in the CUDA toolkit")
-        bench = [python, "-m", "texvlm", "bench", "--gpu", "--out", str(result)]
+        place = result.relative_to(ROOT) if result.is_relative_to(ROOT) else result
+        bench = [python, "-m", "texvlm", "bench", "--gpu", "--out", str(place)]
         steps.run("benchmark", bench + ["--quick"] * quick, limit_s=130)
         failed = steps.report()
     if out is not None:
