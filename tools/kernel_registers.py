@@ -16,7 +16,7 @@ from typing import Any
 
 from texvlm.backends.cuda.bindings import load_bindings
 from texvlm.backends.cuda.compiler import NvrtcCompiler, ResourceUsage
-from texvlm.backends.cuda.kernel_source import read_source
+from texvlm.backends.cuda.kernel_source import KernelSource, read_source
 from texvlm.backends.cuda.variants import Variant, shipped_variants
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
@@ -30,20 +30,23 @@ def main() -> None:
     options = parser.parse_args()
     bindings = load_bindings()
     variants = shipped_variants()
+    sources = {file: read_source(file) for file, _ in variants}  # once: someone may be editing
     usages: dict[str, list[ResourceUsage]] = {}
     version = ""
     for architecture in ARCHITECTURES:
         compiler = NvrtcCompiler(architecture, bindings=bindings)
         version = compiler.version
-        usages[architecture] = _compile(compiler, variants, options.threads)
+        usages[architecture] = _compile(compiler, variants, sources, options.threads)
     print(_table(variants, usages))
     if options.out:
         options.out.write_text(json.dumps(_report(version, variants, usages), indent=1) + "\n")
 
 
-def _compile(compiler: NvrtcCompiler, variants: Sequence[Variant], threads: int) -> list[ResourceUsage]:
+def _compile(
+    compiler: NvrtcCompiler, variants: Sequence[Variant], sources: dict[str, KernelSource], threads: int
+) -> list[ResourceUsage]:
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda variant: compiler.build(read_source(variant[0]), variant[1]).usage, variants))
+        return list(pool.map(lambda variant: compiler.build(sources[variant[0]], variant[1]).usage, variants))
 
 
 def _table(variants: Sequence[Variant], usages: dict[str, list[ResourceUsage]]) -> str:
