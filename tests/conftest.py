@@ -16,11 +16,10 @@ import torch
 from cuda_device import open_host_device
 
 from texvlm.backends import open_backend
-from texvlm.backends.base import Backend
+from texvlm.backends.base import Backend, Filtering
 from texvlm.backends.cuda.backend import CudaBackend, open_cuda
 from texvlm.backends.cuda.gl_backend import CudaGlBackend, Mapping, open_cuda_gl
 from texvlm.backends.cuda.gl_context import open_headless_for
-from texvlm.backends.cuda.sampler import Filtering
 from texvlm.errors import BackendUnavailable
 
 MAPPINGS: tuple[Mapping, ...] = ("resident", "epochs")

@@ -28,7 +28,7 @@ RANKS = [
     {"backends"},
     {"tokens", "sources", "fixation", "views"},
     {"residency"},
-    {"token_cache", "frame_graph"},
+    {"token_cache", "frame_graph", "engine_options"},
     {"engine"},
     {"store"},
     {"drawing"},

@@ -18,14 +18,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from operator import index
 from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
 from texvlm.backends import open_backend
-from texvlm.backends.base import TOKEN_DTYPES, Backend, Counters, Normalisation
+from texvlm.backends.attached import AttachedFrame, AttachedTexture
+from texvlm.backends.base import Backend, Counters, Filtering, Normalisation
 from texvlm.device_frames import take_frame
+from texvlm.engine_options import check_options, statistics_of, wish_of
 from texvlm.frame_graph import FrameGraph
 from texvlm.frames import Origin
 from texvlm.guard import CallGuard
@@ -33,10 +36,13 @@ from texvlm.layouts import Layout, make_layout
 from texvlm.layouts.table import Table
 from texvlm.profiling import StageTimes
 from texvlm.pyramid import ElementType, TextureSpec
-from texvlm.residency import SUBMIT_STAGES, FrameStore, SubmitReport, Wish
+from texvlm.residency import SUBMIT_STAGES, FrameStore, SubmitReport
 from texvlm.token_cache import TokenCache
 from texvlm.tokens import TokenBatch
 from texvlm.views import DeviceViews, View, parse_device_views, parse_views
+
+if TYPE_CHECKING:
+    from texvlm.backends.base import Picture
 
 DEFAULT_THRESHOLD = 8 / 255
 """Of full scale. Below it lie the noise of most sensors and what a codec changes in a still scene."""
@@ -55,13 +61,16 @@ class Engine:
         patch: output pixels along one token side, of a named layout.
         fov_deg: field of view across the longer side of the frame, degrees, for layouts driven by acuity.
         e2_deg: eccentricity at which acuity has halved, degrees.
-        backend: "auto", "cuda", "gl", "cpu", or an open Backend (which the caller then closes).
+        backend: "auto", "cuda", "gl", "cpu", "cuda-gl-resident" or "cuda-gl-epochs" (arrays that CUDA
+            and OpenGL share), or an open Backend (which the caller then closes).
         threshold: largest difference that a tile may keep, as a fraction of full scale; 0 is bit-exact.
         channels: 1, 3 or 4; None to take it from the first frame.
         pixel_dtype: "uint8" or "float32" texels; None to take it from the first frame.
-        dtype: element type of token pixels: torch.uint8, float16 or float32.
+        dtype: element type of token pixels: torch.uint8, float16, bfloat16 or float32.
         mean, std: per-channel normalisation of float tokens, in units of full scale.
         device: where token tensors are wanted; None for where the backend makes them.
+        filtering: of a backend that the engine opens, where its texture units could filter: "hardware"
+            lets them, "exact" asks for the 32-bit arithmetic that cpu and gl always do.
 
     Raises:
         ValueError, TypeError: an argument is not accepted.
@@ -86,21 +95,10 @@ class Engine:
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         device: torch.device | str | None = None,
+        filtering: Filtering = "hardware",
     ) -> None:
-        if sources < 1:
-            raise ValueError(f"sources is {sources}; at least 1 is needed")
-        if not 0 <= threshold <= 1:
-            raise ValueError(f"threshold is {threshold}; accepted: 0 (bit-exact) to 1, a fraction of full scale")
-        if dtype not in TOKEN_DTYPES:
-            raise TypeError(f"dtype is {dtype}; accepted: torch.uint8, torch.float16, torch.float32")
-        if (mean is None) != (std is None):
-            raise ValueError("mean and std go together; give both or none")
-        if mean is not None and dtype == torch.uint8:
-            raise ValueError("uint8 tokens cannot be normalised; leave out mean and std, or ask for a float dtype")
-        if isinstance(size, TextureSpec) and (channels, pixel_dtype) != (None, None):
-            raise ValueError("a TextureSpec says channels and element type; leave out channels and pixel_dtype")
-        if not isinstance(layout, str) and tokens is not None:
-            raise ValueError(f"{layout} brings its own token count; leave out tokens={tokens}, or name a layout")
+        check_options(sources=sources, threshold=threshold, dtype=dtype, layout=layout, tokens=tokens)
+        self._statistics = statistics_of(mean, std, dtype)
         self._layout = (
             make_layout(layout, tokens=tokens, patch=patch, fov_deg=fov_deg, e2_deg=e2_deg)
             if isinstance(layout, str)
@@ -110,24 +108,15 @@ class Engine:
         self._dtype = dtype
         self._sources = sources
         self._device = None if device is None else torch.device(device)
-        self._statistics = None if mean is None or std is None else Normalisation(tuple(mean), tuple(std))
         self._stages = StageTimes(*SUBMIT_STAGES, "plan", "sample")
         self._pts = np.full(sources, np.nan)
         self._guard = CallGuard()
+        self._attached: list[AttachedTexture] = []
         self._owns_backend = isinstance(backend, str)
         self._refusals: tuple[str, ...] = ()
-        if isinstance(size, TextureSpec):
-            wish = Wish(size.size, size.channels, size.dtype, self._layout.patch)
-        else:
-            # made only for its checks, before a backend is opened
-            TextureSpec(
-                (1, 1) if size is None else size,
-                channels=3 if channels is None else channels,
-                dtype="uint8" if pixel_dtype is None else pixel_dtype,
-            )
-            wish = Wish(size, channels, pixel_dtype, self._layout.patch)
+        wish = wish_of(size, channels, pixel_dtype, self._layout.patch)
         if isinstance(backend, str):
-            choice = open_backend(backend)
+            choice = open_backend(backend, filtering=filtering)
             backend, self._refusals = choice.backend, choice.refusals
         self._backend = backend
         self._store = FrameStore(backend, sources, wish, threshold)
@@ -155,8 +144,9 @@ class Engine:
 
         Args:
             frame: a texvlm.Frame, YuvFrame, NumPy array, torch tensor or anything with `__dlpack__` or
-                `__cuda_array_interface__`; see texvlm.device_frames.take_frame. A backend that reads
-                device memory takes pixels where they lie, after what their producer queued.
+                `__cuda_array_interface__`, see texvlm.device_frames.take_frame; or a texture of
+                `attach_gl_texture`. A backend that reads device memory takes pixels where they lie,
+                after what their producer queued.
             source: which source, 0-based.
             pts: presentation time, seconds, where `frame` does not carry one.
             channels_first: the array's first axis counts channels.
@@ -169,9 +159,11 @@ class Engine:
             DeviceCallError: the device failed in between; this source has no frame until its next one.
         """
         with self._guard.call("submit"):
-            picture = take_frame(
-                frame, reader=self._backend.reader(), channels_first=channels_first, origin=origin, pts=pts
-            )
+            if isinstance(frame, AttachedTexture):
+                picture: Picture | AttachedFrame = AttachedFrame(frame, *self._store.texels, pts=pts)
+            else:
+                reader = self._backend.reader()
+                picture = take_frame(frame, reader=reader, channels_first=channels_first, origin=origin, pts=pts)
             if not 0 <= index(source) < self._sources:
                 raise ValueError(f"source {source}; this engine has 0..{self._sources - 1}")
             report = self._store.put(picture, source, self._stages)
@@ -179,6 +171,26 @@ class Engine:
                 self._backend.release_frames()
             self._pts[source] = np.nan if picture.pts is None else picture.pts
             return report
+
+    def attach_gl_texture(
+        self, name: int, target: int, size: tuple[int, int], *, layer: int = 0, level: int = 0, **options: Any
+    ) -> AttachedTexture:
+        """A texture of the application's as a source of frames, without a copy through the host.
+
+        `submit` it whenever the application has drawn a frame. Its context must be current on the
+        calling thread, here and for every frame. See Backend.attach for arguments, `origin` and
+        `format` among them, and errors.
+        """
+        with self._guard.call("attach_gl_texture"):
+            self._attached.append(self._backend.attach(name, target, size, layer=layer, level=level, **options))
+            return self._attached[-1]
+
+    def detach_gl_texture(self, texture: AttachedTexture) -> None:
+        """Let go of it; the application may delete it afterwards. What was taken from it stays."""
+        with self._guard.call("detach_gl_texture"):
+            self._backend.detach(texture)
+            if texture in self._attached:
+                self._attached.remove(texture)
 
     # ------------------------------------------------------------------ tokens out
 
@@ -216,14 +228,8 @@ class Engine:
             texture = self._store.texture_of(views.sources[0] if isinstance(views, DeviceViews) else views[0].source)
             fresh = self._cache.refresh(views, self._normalisation(texture.spec), out)
             listed = views.sources if isinstance(views, DeviceViews) else [view.source for view in views]
-            pixels = fresh.pixels
             try:
-                if out is not None:
-                    pixels = (out if out.shape == pixels.shape else out.view(pixels.shape)).copy_(pixels)
-                elif self._device is not None and self._device != pixels.device:
-                    pixels = pixels.to(self._device)
-                elif copy:
-                    pixels = _copied(pixels)
+                pixels = fresh.deliver(out=out, device=self._device, copy=copy)
             except BaseException:
                 self._cache.forget(listed)
                 raise
@@ -365,6 +371,8 @@ class Engine:
             self._guard.closed = True
         self._cache.clear()
         try:
+            while self._attached:
+                self._backend.detach(self._attached.pop())
             self._store.close()
         finally:
             if self._owns_backend:
@@ -386,12 +394,3 @@ class Engine:
                 f"mean and std have {len(wanted.mean)} values for {spec.channels} channels; give one a channel"
             )
         return wanted
-
-
-def _copied(pixels: torch.Tensor) -> torch.Tensor:
-    """A copy; on the host by NumPy, because torch would wake its own threads for so little."""
-    if pixels.device.type != "cpu" or pixels.dtype == torch.bfloat16:  # NumPy has no bfloat16
-        return pixels.clone()
-    copy = torch.empty_like(pixels)
-    np.copyto(copy.numpy(), pixels.numpy())
-    return copy

@@ -210,6 +210,13 @@ class FrameStore:
             self._texture = None
 
     @property
+    def texels(self) -> tuple[int, ElementType]:
+        """Channels and element type of the texels that there are, or that were wished for: else RGB bytes."""
+        if self._texture is not None:
+            return self._texture.spec.channels, self._texture.spec.dtype
+        return self._wish.channels or 3, self._wish.dtype or "uint8"
+
+    @property
     def limit(self) -> float:
         """The threshold in texel values. 8 / 255 * 255 may fall a hair below 8, hence the margin."""
         assert self._texture is not None, "there is a texture array"

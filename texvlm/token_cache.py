@@ -43,6 +43,14 @@ class FreshTokens:
     dirty: torch.Tensor
     sizes: list[tuple[int, int]]
 
+    def deliver(self, *, out: torch.Tensor | None, device: torch.device | None, copy: bool) -> torch.Tensor:
+        """The pixels where a caller wants them: in `out`, on a device, as a copy, or where they are."""
+        if out is not None:
+            return (out if out.shape == self.pixels.shape else out.view(self.pixels.shape)).copy_(self.pixels)
+        if device is not None and device != self.pixels.device:
+            return self.pixels.to(device)
+        return _copied(self.pixels) if copy else self.pixels
+
 
 @dataclass(slots=True)
 class _Kept:
@@ -142,6 +150,15 @@ class TokenCache:
         flat = (*shape[:2], shape[2] * shape[3] * shape[4])
         if tuple(out.shape) not in (shape, flat) or out.dtype != self._dtype:
             raise ValueError(f"out is {tuple(out.shape)} {out.dtype}; this call gives {shape} {self._dtype}")
+
+
+def _copied(pixels: torch.Tensor) -> torch.Tensor:
+    """A copy; on the host by NumPy, because torch would wake its own threads for so little."""
+    if pixels.device.type != "cpu":
+        return pixels.clone()
+    copy = torch.empty_like(pixels)
+    np.copyto(copy.view(torch.uint8).numpy(), pixels.view(torch.uint8).numpy())  # NumPy knows no bfloat16
+    return copy
 
 
 class HostKeeper(TokenKeeper):

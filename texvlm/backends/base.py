@@ -21,7 +21,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from texvlm.yuv import YuvFrame
 
     Picture = Frame | DeviceFrame | YuvFrame | AttachedFrame
+
+Filtering = Literal["hardware", "exact"]
+"""Who mixes texels: texture units, whose weights have 8 bits, or 32-bit arithmetic on fetched texels."""
 
 TOKEN_DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32)
 """Element types of token pixels. uint8 holds rounded k/255 values and takes no normalisation."""

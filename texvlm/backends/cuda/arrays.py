@@ -27,10 +27,13 @@ class ArrayObjects:
     Attributes:
         texture: samples every level.
         surfaces: reads and writes one level each.
+        epoch: number of the mapping that they belong to, where OpenGL owns the array. Handles may come
+            again with another one; this number does not.
     """
 
     texture: int
     surfaces: tuple[int, ...]
+    epoch: int = 0
 
 
 class Storage(ABC):

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from texvlm.backends._checks import check_frame, check_layer, check_sample, check_tiles
 from texvlm.backends.attached import AttachedFrame
-from texvlm.backends.base import Counters, Normalisation, PendingTiles, Texture, TokenKeeper
+from texvlm.backends.base import Counters, Filtering, Normalisation, PendingTiles, Texture, TokenKeeper
 from texvlm.backends.capture import CaptureRequest, FrameRecording
 from texvlm.backends.cuda.api import Driver, Stream
 from texvlm.backends.cuda.arrays import CudaTexture, OwnArray, Storage, array_bytes, create_texture
@@ -31,7 +31,7 @@ from texvlm.backends.cuda.graphs import CapturedFrame
 from texvlm.backends.cuda.ingest import FramePixels, Ingest
 from texvlm.backends.cuda.kernels import Compiler, Kernels
 from texvlm.backends.cuda.planner import Planner
-from texvlm.backends.cuda.sampler import Filtering, Sampler
+from texvlm.backends.cuda.sampler import Sampler
 from texvlm.backends.cuda.staging import Staging
 from texvlm.device_frames import DeviceFrame, DeviceReader
 from texvlm.errors import ClosedError
@@ -187,12 +187,11 @@ class CudaBackend(AttachingBackend):
         if self._driver.is_capturing(stream):
             raise ValueError("a frame in host memory cannot be part of a captured graph; put it on the device before")
         if isinstance(frame, YuvFrame):
-            planes = [np.ascontiguousarray(frame.y), np.ascontiguousarray(frame.uv)]
-            with self._staging.bring(planes, stream) as (y, uv):
-                yield FramePixels.from_yuv(replace(frame, y=_shaped(y, planes[0]), uv=_shaped(uv, planes[1])))
+            with self._staging.bring([frame.y, frame.uv], stream) as (y, uv):
+                yield FramePixels.from_yuv(replace(frame, y=y, uv=uv))
             return
-        with self._staging.bring([frame.pixels], stream) as (data,):
-            yield FramePixels.from_tensor(_shaped(data, frame.pixels))
+        with self._staging.bring([frame.pixels], stream) as (pixels_there,):
+            yield FramePixels.from_tensor(pixels_there)
 
     # ------------------------------------------------------------------ tokens out
 
@@ -398,9 +397,3 @@ def open_cuda(ordinal: int | None = None, *, filtering: Filtering = "hardware") 
 
     driver = open_driver(ordinal)
     return CudaBackend(driver, NvrtcCompiler(driver.info.architecture), filtering=filtering)
-
-
-def _shaped(data: torch.Tensor, like: NDArray[np.generic]) -> torch.Tensor:
-    """Bytes on the device seen as an array of this shape and element type."""
-    dtype = {"uint8": torch.uint8, "uint16": torch.uint16, "float32": torch.float32}[like.dtype.name]
-    return data.view(dtype).view(like.shape)

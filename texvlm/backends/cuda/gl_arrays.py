@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 
 from texvlm.backends._gl_api import TEXTURE_2D_ARRAY
@@ -31,6 +32,9 @@ class GlArrays:
         self._owner = owner
         self._arrays: list[GlArray] = []
         self._last: Stream | None = None
+
+    def __iter__(self) -> Iterator[GlArray]:
+        return iter(self._arrays)
 
     def create(self, spec: TextureSpec) -> GlArray:
         """An array with undefined content; ValueError beyond the driver's limits, MemoryError without room."""
@@ -98,6 +102,7 @@ class GlArray(Storage):
         self.owned = owned
         self.image = interop.register(owned.handle.name, TEXTURE_2D_ARRAY, "surface")
         self._objects: ArrayObjects | None = None
+        self._epoch = 0
 
     def objects(self, stream: Stream) -> ArrayObjects:
         """See Storage. Maps every array of the backend where this one is not.
@@ -143,7 +148,8 @@ class GlArray(Storage):
         """Texture and surface objects of this mapping. Where the context is current."""
         self.image.require("make_objects", MappingState.MAPPED)
         array = self._driver.mapped_array(self.image.resource)
-        self._objects = make_objects(self._driver, array, self.owned.spec)
+        self._epoch += 1
+        self._objects = replace(make_objects(self._driver, array, self.owned.spec), epoch=self._epoch)
 
     def destroy_objects(self) -> None:
         """Destroy those of this mapping, before it ends."""

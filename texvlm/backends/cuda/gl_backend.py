@@ -20,7 +20,7 @@ import torch
 from texvlm.backends._gl_context import GlContext
 from texvlm.backends._gl_texture import GlTexture
 from texvlm.backends.attached import AttachedFrame
-from texvlm.backends.base import Counters, PendingTiles, Texture
+from texvlm.backends.base import Counters, Filtering, PendingTiles, Texture
 from texvlm.backends.cuda.api import Driver
 from texvlm.backends.cuda.arrays import Storage
 from texvlm.backends.cuda.attached import Attachments
@@ -29,7 +29,6 @@ from texvlm.backends.cuda.gl_arrays import GlArray, GlArrays
 from texvlm.backends.cuda.gl_context import open_current_for, open_headless_for, probe_interop
 from texvlm.backends.cuda.interop import Interop
 from texvlm.backends.cuda.kernels import Compiler
-from texvlm.backends.cuda.sampler import Filtering
 from texvlm.backends.gl import GlBackend
 from texvlm.device_frames import DeviceReader
 from texvlm.frames import Frame

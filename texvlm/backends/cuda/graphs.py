@@ -21,6 +21,7 @@ from texvlm.backends.cuda.device_state import Parts
 from texvlm.backends.cuda.frame_pixels import FramePixels
 from texvlm.backends.cuda.launch import Launch
 from texvlm.backends.cuda.sampler import KeptTokens
+from texvlm.errors import DeviceCallError
 from texvlm.regions import tile_grid
 
 
@@ -78,6 +79,7 @@ class CapturedFrame(FrameRecording):
         self._launches = [*(launch for launches in ingest for launch in launches), *plan.launches, sample]
         self._ingest_at = [sum(map(len, ingest[:index])) for index in range(len(ingest))]
         self.tiles = sum(columns * rows for columns, rows in grids)
+        self._objects = texture.storage.objects(stream)
         self._executable: int | None = None
         self._graph = 0
         self._nodes: list[int] = []
@@ -117,8 +119,14 @@ class CapturedFrame(FrameRecording):
         self._fixations = self._fixations if fixations is None else fixations
 
     def launch(self, stream: Stream) -> None:
-        """Queue a replay."""
+        """Queue a replay.
+
+        Raises:
+            DeviceCallError: OpenGL had the array in between, and what was captured is gone.
+        """
         assert self._executable is not None, "the graph is open"
+        if self._texture.storage.objects(stream) != self._objects:
+            raise DeviceCallError("replay: the texture array was mapped anew since the capture; capture anew")
         self._parts.driver.launch_graph(self._executable, stream)
 
     def close(self) -> None:

@@ -3,8 +3,8 @@
 What does not depend on the fixations (checks, templates, focal lengths) is worked out on the host,
 once for a layout and the frame sizes of its views, and stays on the device; a call is one launch.
 
-Rows equal `layout.plan` on the host for the same 32-bit fixations, bit for bit; the sunflower's places
-may differ in the last bits of a float, as mathematical functions do. A kernel cannot raise: a view
+Rows equal `layout.plan` on the host for the same fixations, bit for bit; the sunflower's places may
+differ in the last bits of a float, as mathematical functions do. A kernel cannot raise: a view
 with a fixation that is not finite gets padding rows only.
 """
 
@@ -43,7 +43,10 @@ TEMPLATE_VIEW = np.dtype(
 """TemplateView of cuda/place_tokens.cu."""
 
 PLACE_ARGUMENTS = np.dtype(
-    [("views", "<u8"), ("fixations", "<u8"), ("rows", "<u8"), ("fixation_count", "<i4"), ("tokens", "<i4")]
+    [
+        *((name, "<u8") for name in ("views", "fixations", "rows")),
+        *((name, "<i4") for name in ("fixation_count", "is_double", "tokens", "unused")),
+    ]
 )
 """PlaceTokensArguments of cuda/place_tokens.cu."""
 
@@ -52,12 +55,10 @@ SUNFLOWER_VIEW = np.dtype([("focal", "<f8"), ("size", "<i4", (2,)), ("layer", "<
 
 SUNFLOWER_ARGUMENTS = np.dtype(
     [
-        ("views", "<u8"),
-        ("fixations", "<u8"),
-        ("rows", "<u8"),
+        *((name, "<u8") for name in ("views", "fixations", "rows")),
         ("e2_deg", "<f8"),
+        ("is_double", "<i4"),
         ("tokens", "<i4"),
-        ("unused", "<i4"),
     ]
 )
 """PlaceSunflowerArguments of cuda/place_sunflower.cu."""
@@ -123,8 +124,8 @@ class Planner:
             layout: where tokens lie.
             sizes: (width, height) of each view's frame.
             layers: layer of each view.
-            fixations: (u, v) on the device, the frame spanning 0..1, (views, k, 2); rounded to 32 bits.
-            weights: importance of each fixation, (views, k), for the quadtree; None for equal ones.
+            fixations: (u, v) on the device, the frame spanning 0..1, float64 or taken as float32, (views, k, 2).
+            weights: importance of each fixation, (k,) or (views, k), for the quadtree; None for equal ones.
             stream: torch's current one.
         Returns:
             Bits of TOKEN_RECORD, int32, (views, tokens, 6); tables of fewer rows end in padding.
@@ -159,13 +160,15 @@ class Planner:
         if isinstance(layout, Quadtree):
             tree = prepare_quadtree(self._driver, self._kernels, layout, sizes, layers, fixations, weights)
             return Plan(tree.rows, tree.launches)
-        fixations = fixations.to(torch.float32).contiguous()
-        placement = self.placement(layout, sizes, layers, int(fixations.shape[1]), stream=stream)
+        if fixations.dtype != torch.float64:
+            fixations = fixations.to(torch.float32)
+        fixations = fixations.contiguous()
+        placement = self._placement(layout, sizes, layers, int(fixations.shape[1]), stream=stream)
         shape = (placement.view_count, placement.tokens, len(TABLE_FIELDS))
         rows = torch.empty(shape, dtype=torch.int32, device=self._driver.device)
-        return Plan(rows, (self.launch(placement, fixations, rows),))
+        return Plan(rows, (self._launch(placement, fixations, rows),))
 
-    def placement(
+    def _placement(
         self,
         layout: Layout,
         sizes: Sequence[tuple[int, int]],
@@ -176,12 +179,7 @@ class Planner:
     ) -> Placement:
         """What a layout needs of these views; made and sent with the first call for them.
 
-        A captured graph that plans must hold on to it: here it is given up when others are used. Plan
-        once before capturing: then it is there, and so is the kernel.
-
-        Raises:
-            ValueError: as `layout.plan` does.
-            TypeError: a layout that only the host can plan.
+        Launches hold on to it, also when it is given up here because others are used.
         """
         key = (layout, tuple(sizes), tuple(layers), fixation_count)
         found = self._placements.get(key)
@@ -193,14 +191,8 @@ class Planner:
         self._placements.move_to_end(key)
         return found
 
-    def launch(self, placement: Placement, fixations: torch.Tensor, rows: torch.Tensor) -> Launch:
-        """The launch for tensors on the device; nothing is queued.
-
-        Args:
-            placement: what is planned.
-            fixations: float32, contiguous, (views, k, 2).
-            rows: where to, int32, contiguous, (views, tokens, 6).
-        """
+    def _launch(self, placement: Placement, fixations: torch.Tensor, rows: torch.Tensor) -> Launch:
+        """The launch for contiguous tensors on the device; nothing is queued."""
         layout = placement.layout
         if isinstance(layout, Sunflower):
             arguments = np.zeros(1, SUNFLOWER_ARGUMENTS)
@@ -213,6 +205,7 @@ class Planner:
             kernel = self._kernels.get("place_tokens.cu", _PLACE, PLACE_ARGUMENTS)
             grid = (-(-placement.tokens // THREADS), placement.view_count, 1)
         arguments["views"], arguments["tokens"] = placement.views.data_ptr(), placement.tokens
+        arguments["is_double"] = fixations.dtype == torch.float64
         arguments["fixations"], arguments["rows"] = fixations.data_ptr(), rows.data_ptr()
         memory = (placement.views, *placement.templates, fixations, rows)
         return Launch(kernel, grid, (THREADS, 1, 1), arguments, memory)

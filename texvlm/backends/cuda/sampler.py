@@ -8,13 +8,13 @@ Where a token lies on texel centres at a whole LOD (every token of an aligned qu
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from texvlm.backends.base import Normalisation
+from texvlm.backends.base import Filtering, Normalisation
 from texvlm.backends.cuda.api import Driver, Stream
 from texvlm.backends.cuda.arrays import SURFACES, CudaTexture, stored_channels, surface_field
 from texvlm.backends.cuda.kernels import Definitions, Kernels
@@ -22,8 +22,6 @@ from texvlm.backends.cuda.launch import Launch
 from texvlm.backends.cuda.upload import Upload
 from texvlm.layouts.table import TABLE_FIELDS, TOKEN_RECORD, Table
 from texvlm.pyramid import ElementType, TextureSpec
-
-Filtering = Literal["hardware", "exact"]
 
 OUT_TYPES = {torch.uint8: 8, torch.float16: 16, torch.bfloat16: 17, torch.float32: 32}
 """Element type of token pixels -> TEXVLM_OUT."""

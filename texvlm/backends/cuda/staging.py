@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from texvlm.backends.cuda.api import Driver, Stream
 from texvlm.backends.cuda.pinned import PinnedBuffer
@@ -51,16 +51,17 @@ class Staging:
         self._borrowed: _Slot | None = None  # its frame is read from the caller's own memory
 
     @contextmanager
-    def bring(self, planes: Sequence[NDArray[np.generic]], stream: Stream) -> Iterator[list[torch.Tensor]]:
-        """Device copies of C-contiguous arrays, bytes, 1-D, to be read on `stream` inside the scope.
+    def bring(self, planes: Sequence[ArrayLike], stream: Stream) -> Iterator[list[torch.Tensor]]:
+        """Device copies of arrays, of their shapes and element types, to be read on `stream` inside the scope.
 
         Their memory is used again later: nothing queued after the scope may read them.
         """
+        arrays = [np.ascontiguousarray(plane) for plane in planes]
         slot = self._slots[self._next]
         self._next = (self._next + 1) % SLOTS
         driver = self._driver
         starts = [0]
-        for plane in planes:
+        for plane in arrays:
             starts.append(-(-(starts[-1] + plane.nbytes) // ALIGNMENT) * ALIGNMENT)
         driver.wait_on_host(slot.arrived)  # its page-locked memory is being read until then
         if slot.device is None or slot.device.numel() < starts[-1]:
@@ -69,12 +70,12 @@ class Staging:
             # torch may give this memory to the copies before what it held on the current stream is done with
             driver.record(slot.consumed, driver.current_stream())
         driver.wait(self._copies, slot.consumed)
-        for plane, start in zip(planes, starts[:-1], strict=True):
+        for plane, start in zip(arrays, starts[:-1], strict=True):
             self._transfer(plane, slot, start, starts[-1])
         driver.record(slot.arrived, self._copies)
         driver.wait(stream, slot.arrived)
         try:
-            yield [slot.device[start : start + plane.nbytes] for plane, start in zip(planes, starts[:-1], strict=True)]
+            yield [_shaped(slot.device[start:], plane) for plane, start in zip(arrays, starts[:-1], strict=True)]
         finally:
             driver.record(slot.consumed, stream)
 
@@ -111,3 +112,9 @@ class Staging:
             band = flat[first : first + BAND_BYTES]
             np.copyto(pinned[start + first : start + first + band.size], band)
             self._driver.copy(target + first, slot.pinned.address + start + first, band.size, self._copies)
+
+
+def _shaped(data: torch.Tensor, like: NDArray[np.generic]) -> torch.Tensor:
+    """The first bytes on the device seen as an array of this shape and element type."""
+    dtype = {"uint8": torch.uint8, "uint16": torch.uint16, "float32": torch.float32}[like.dtype.name]
+    return data[: like.nbytes].view(dtype).view(like.shape)
