@@ -21,6 +21,7 @@ from cuda_host.compiler import HostCompiler
 from cuda_host.driver import HostDriver
 from gl_app import app_context
 
+from texvlm import Engine
 from texvlm.backends import _gl_api as names
 from texvlm.backends.base import Normalisation, Texture
 from texvlm.backends.cuda.backend import CudaBackend
@@ -283,6 +284,27 @@ def test_kept_tokens_are_sampled_again_only_where_frames_changed(device, rng, ma
     put(backend, texture, 0, second)
     assert np.asarray(keeper.refresh(texture, rows, identity)).tolist() == [False, True]
     np.testing.assert_allclose(keeper.pixels[1].numpy(), second[48:, 48:].transpose(2, 0, 1) / 255, atol=1e-6)
+    backend.close()
+
+
+def test_a_captured_frame_does_not_outlive_the_mapping_that_it_was_captured_in(device, rng):
+    """Handles of a later mapping may be the same numbers; what a graph holds is gone all the same."""
+    driver, compiler = device
+    frames = [torch.from_numpy(rng.integers(0, 256, (33, 40, 3), dtype=np.uint8)) for _ in range(2)]
+    gaze = torch.tensor([[0.3, 0.6]])
+    backend = CudaGlBackend(driver, compiler, open_headless_for(driver), mapping="resident")
+    with Engine(backend=backend, layout="uniform", threshold=0) as engine:
+        engine.submit(frames[0])
+        with engine.capture(frames[0], gaze) as graph:
+            engine.submit(frames[1])
+            expected = engine.tokens(gaze).pixels.clone()
+            assert torch.equal(graph.replay(frames[1]).pixels, expected)
+            [array] = backend._arrays
+            with array.lent_to_gl(driver.current_stream()):
+                refused("lent to OpenGL", lambda: graph.replay(frames[1]), DeviceCallError)
+            refused("mapped anew since the capture; capture anew$", lambda: graph.replay(frames[1]), DeviceCallError)
+        with engine.capture(frames[0], gaze) as graph:
+            assert torch.equal(graph.replay(frames[1]).pixels, expected)
     backend.close()
 
 
