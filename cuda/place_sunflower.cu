@@ -18,11 +18,11 @@ struct SunflowerView {
 
 struct PlaceSunflowerArguments {
     const SunflowerView* views;
-    const float* fixations;  // (views, 2), u and v
-    TokenRecord* rows;       // (views, tokens)
-    double e2_deg;           // eccentricity at which tokens are twice as wide
+    const void* fixations;  // (views, 2), u and v
+    TokenRecord* rows;      // (views, tokens)
+    double e2_deg;          // eccentricity at which tokens are twice as wide
+    int is_double;  // fixations are doubles, else floats
     int tokens;
-    int unused;
 };
 static_assert(sizeof(PlaceSunflowerArguments) == TEXVLM_ARGUMENT_BYTES, "differs from SUNFLOWER_ARGUMENTS in planner.py");
 
@@ -117,12 +117,12 @@ extern "C" __global__ void __launch_bounds__(TEXVLM_THREADS, 1) place_sunflower(
     __shared__ double total[TEXVLM_RADII];  // of the frame's tokens, inside each circle
     const SunflowerView view = a.views[blockIdx.x];
     TokenRecord* const rows = a.rows + (long long)blockIdx.x * a.tokens;
-    const float* const fixation = a.fixations + 2 * blockIdx.x;
-    if (!all_finite(fixation, 1)) {
+    const Fixations fixation = fixations_of(a.fixations, (int)blockIdx.x, 1, a.is_double);
+    if (!fixation.are_finite()) {
         for (int token = (int)threadIdx.x; token < a.tokens; token += TEXVLM_THREADS) rows[token] = padding_row();
         return;
     }
-    const Point centre = pulled_in(to_texels(fixation, view.width, view.height), view);
+    const Point centre = pulled_in(fixation.in_texels(0, view.width, view.height), view);
     const double nearest = hypot(fmax(fmax(-centre.x, centre.x - view.width), 0.0),
                                  fmax(fmax(-centre.y, centre.y - view.height), 0.0));
     const double farthest = hypot(fmax(centre.x, view.width - centre.x), fmax(centre.y, view.height - centre.y));

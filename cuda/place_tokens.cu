@@ -25,10 +25,12 @@ struct TemplateView {
 
 struct PlaceTokensArguments {
     const TemplateView* views;
-    const float* fixations;  // (views, fixation_count, 2), u and v
-    TokenRecord* rows;       // (views, tokens)
+    const void* fixations;  // (views, fixation_count, 2), u and v
+    TokenRecord* rows;      // (views, tokens)
     int fixation_count;
+    int is_double;  // fixations are doubles, else floats
     int tokens;
+    int unused;
 };
 static_assert(sizeof(PlaceTokensArguments) == TEXVLM_ARGUMENT_BYTES, "differs from PLACE_ARGUMENTS in planner.py");
 
@@ -37,10 +39,12 @@ __device__ __forceinline__ double moved_inside(double place, double margin, doub
     return fmin(fmax(place, low), side - low);
 }
 
-__device__ __forceinline__ TokenRecord placed(const TemplateView& view, const TemplateRow& row, const float* fixations) {
+__device__ __forceinline__ TokenRecord placed(
+    const TemplateView& view, const TemplateRow& row, const Fixations& fixations
+) {
     Point anchor = {0.0, 0.0};
     if (row.anchor >= 0) {
-        anchor = to_texels(fixations + 2 * row.anchor, view.width, view.height);
+        anchor = fixations.in_texels(row.anchor, view.width, view.height);
         if (view.margin == view.margin) {
             anchor.x = moved_inside(anchor.x, view.margin, view.width);
             anchor.y = moved_inside(anchor.y, view.margin, view.height);
@@ -53,9 +57,9 @@ extern "C" __global__ void __launch_bounds__(TEXVLM_THREADS) place_tokens(const 
     const int token = (int)(blockIdx.x * TEXVLM_THREADS + threadIdx.x);
     if (token >= a.tokens) return;
     const TemplateView view = a.views[blockIdx.y];
-    const float* fixations = a.fixations + (long long)blockIdx.y * 2 * a.fixation_count;
+    const Fixations fixations = fixations_of(a.fixations, (int)blockIdx.y, a.fixation_count, a.is_double);
     TokenRecord row = padding_row();
-    if (token < view.row_count && view.rows[token].anchor != -2 && all_finite(fixations, a.fixation_count)) {
+    if (token < view.row_count && view.rows[token].anchor != -2 && fixations.are_finite()) {
         row = placed(view, view.rows[token], fixations);
     }
     a.rows[(long long)blockIdx.y * a.tokens + token] = row;

@@ -5,19 +5,32 @@ struct Point {
     double x, y;
 };
 
-// As to_texels of texvlm/layouts/base.py: brought within 2^20 frames. The product of a 32-bit float and
-// a frame's side is exact in double, so fusing it with a later addition changes no bit.
-__device__ __forceinline__ Point to_texels(const float* fixation, int width, int height) {
-    const double farthest = 1048576.0;
-    return Point{fmin(fmax((double)fixation[0], -farthest), farthest) * width,
-                 fmin(fmax((double)fixation[1], -farthest), farthest) * height};
-}
+// The fixations of one view.
+struct Fixations {
+    const void* points;  // (count, 2), u and v: floats or doubles
+    int count;
+    int is_double;
 
-// Whether each of a view's fixations is a number. A kernel cannot raise: where one is not, the view's
-// rows become padding.
-__device__ __forceinline__ bool all_finite(const float* fixations, int count) {
-    for (int i = 0; i < 2 * count; i++) {
-        if (!isfinite(fixations[i])) return false;
+    __device__ __forceinline__ double at(int index) const {
+        return is_double ? ((const double*)points)[index] : (double)((const float*)points)[index];
     }
-    return true;
+    // Whether each is a number. A kernel cannot raise: where one is not, the view's rows become padding.
+    __device__ __forceinline__ bool are_finite() const {
+        for (int i = 0; i < 2 * count; i++) {
+            if (!isfinite(at(i))) return false;
+        }
+        return true;
+    }
+    // As to_texels of texvlm/layouts/base.py: brought within 2^20 frames. Products are rounded by
+    // themselves, never fused with what is added later: equal bits.
+    __device__ __forceinline__ Point in_texels(int index, int width, int height) const {
+        const double farthest = 1048576.0;
+        return Point{__dmul_rn(fmin(fmax(at(2 * index), -farthest), farthest), width),
+                     __dmul_rn(fmin(fmax(at(2 * index + 1), -farthest), farthest), height)};
+    }
+};
+
+__device__ __forceinline__ Fixations fixations_of(const void* points, int view, int count, int is_double) {
+    const long long bytes = (long long)view * count * 2 * (is_double ? 8 : 4);
+    return Fixations{(const char*)points + bytes, count, is_double};
 }
