@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import texvlm
 from texvlm import Engine
+from texvlm.backends.base import TOKEN_DTYPES
 from texvlm.layouts import make_layout
 
 SIZE = (320, 200)
@@ -231,7 +232,7 @@ def test_a_refused_call_forgets_no_change(engine, rng):
     assert not engine.tokens().dirty.any()
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.float32], ids=str)
+@pytest.mark.parametrize("dtype", TOKEN_DTYPES, ids=str)
 def test_element_types(backend, rng, dtype):
     frame = noise(rng)
     with Engine(backend=backend, tokens=40, dtype=dtype) as engine:
