@@ -290,15 +290,16 @@ class Steps:
             errors="replace",
             start_new_session=True,
         )
-        # its children, too: they hold the other end of what is read below
-        stop = threading.Timer(min(limit_s, left), lambda: os.killpg(process.pid, signal.SIGKILL))
-        stop.start()
-        assert process.stdout is not None
-        for line in process.stdout:
-            self._log.write(line)
-        code = process.wait()
-        late = not stop.is_alive()
-        stop.cancel()
+        with process:
+            # its children, too: they hold the other end of what is read below
+            stop = threading.Timer(min(limit_s, left), lambda: os.killpg(process.pid, signal.SIGKILL))
+            stop.start()
+            assert process.stdout is not None
+            for line in process.stdout:
+                self._log.write(line)
+            code = process.wait()
+            late = not stop.is_alive()
+            stop.cancel()
         spent = time.monotonic() - start
         outcome = "passed" if code == 0 else f"stopped after {spent:.0f} s" if late else f"failed, exit status {code}"
         self._outcomes.append((name, outcome, spent))

@@ -9,7 +9,7 @@ out. What is computed is for the tests to check; here the tool looks on.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -24,18 +24,21 @@ DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32)
 FIXATIONS = [[0.3, 0.6], [0.99, 0.02]]
 
 
-def exercise(open_one: Callable[[str], Backend], device: torch.device) -> int:
+def exercise(
+    open_one: Callable[[str], Backend], device: torch.device, *, sizes: Sequence[tuple[int, int]] = SIZES
+) -> int:
     """Run everything; the number of frames that went in.
 
     Args:
         open_one: a backend by its way of filtering, "hardware" or "exact"; closed here.
         device: where device frames and fixations lie.
+        sizes: (width, height) of the frames of every format.
     """
     frames = 0
     for filtering in ("hardware", "exact"):
         backend = open_one(filtering)
         try:
-            for size in SIZES:
+            for size in sizes:
                 for index, (channels, element, frame) in enumerate(pictures(size, device)):
                     dtype = DTYPES[index % len(DTYPES)]
                     layout = make_layout("quadtree", tokens=16, patch=8, small_frames="pad")
