@@ -28,7 +28,7 @@ from texvlm.backends import open_backend
 from texvlm.backends.attached import AttachedFrame, AttachedTexture
 from texvlm.backends.base import Backend, Counters, Filtering, Normalisation
 from texvlm.device_frames import take_frame
-from texvlm.engine_options import check_options, statistics_of, wish_of
+from texvlm.engine_options import DEFAULT_THRESHOLD, check_options, statistics_of, wish_of
 from texvlm.frame_graph import FrameGraph
 from texvlm.frames import Origin
 from texvlm.guard import CallGuard
@@ -43,9 +43,6 @@ from texvlm.views import DeviceViews, View, parse_device_views, parse_views
 
 if TYPE_CHECKING:
     from texvlm.backends.base import Picture
-
-DEFAULT_THRESHOLD = 8 / 255
-"""Of full scale. Below it lie the noise of most sensors and what a codec changes in a still scene."""
 
 
 class Engine:
@@ -311,6 +308,11 @@ class Engine:
     def backend_name(self) -> str:
         """Name of the backend in use."""
         return self._backend.name
+
+    @property
+    def device(self) -> torch.device:
+        """Where tokens appear, and where frames and fixations are taken without a copy."""
+        return self._backend.device
 
     @property
     def counters(self) -> Counters:

@@ -11,6 +11,9 @@ from texvlm.layouts import Layout
 from texvlm.pyramid import ElementType, TextureSpec
 from texvlm.residency import Wish
 
+DEFAULT_THRESHOLD = 8 / 255
+"""Of full scale. Below it lie the noise of most sensors and what a codec changes in a still scene."""
+
 
 def check_options(
     *,

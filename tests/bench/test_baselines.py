@@ -17,7 +17,8 @@ from texvlm.bench.baselines import (
 )
 from texvlm.bench.integral import FIELD, MEAN_BYTES, PATCH, IntegralTokens, ring_blocks
 from texvlm.bench.scenes import STEP, changing, still
-from texvlm.engine import DEFAULT_THRESHOLD, Engine
+from texvlm.engine import Engine
+from texvlm.engine_options import DEFAULT_THRESHOLD
 from texvlm.regions import TILE
 
 

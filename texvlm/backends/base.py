@@ -171,6 +171,8 @@ class Backend(ABC):
     """Owns the textures of one device."""
 
     name: str
+    device: torch.device = torch.device("cpu")
+    """Where tokens appear, and where frames and fixations are read without a copy."""
     counters: Counters
     """Work so far: live, or, from a backend whose device counts, a copy, and reading it waits for the device."""
 

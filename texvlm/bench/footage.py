@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from texvlm.backends.base import Backend
 from texvlm.bench.report import Clip, Timing
 from texvlm.drawing.reconstruct import reconstruct
-from texvlm.engine import DEFAULT_THRESHOLD, Engine
+from texvlm.engine import Engine
+from texvlm.engine_options import DEFAULT_THRESHOLD
 from texvlm.errors import SourceError
 from texvlm.fixation import FixationPath, FixedFixation, MovingFixation
 from texvlm.frames import Frame

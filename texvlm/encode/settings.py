@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, model_validator
 
-from texvlm.engine import DEFAULT_THRESHOLD, Engine
+from texvlm.engine import Engine
+from texvlm.engine_options import DEFAULT_THRESHOLD
 from texvlm.files import fingerprint
 from texvlm.fixation import FixationPath, GazeTrack, MovingFixation
 from texvlm.layouts import make_layout

@@ -58,6 +58,7 @@ class CudaBackend(AttachingBackend):
     name = "cuda"
 
     def __init__(self, driver: Driver, compiler: Compiler, *, filtering: Filtering = "hardware") -> None:
+        self.device = driver.device
         self._driver = driver
         self._filtering = filtering
         self._kernels = Kernels(driver, compiler)
