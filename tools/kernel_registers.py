@@ -18,6 +18,7 @@ from texvlm.backends.cuda.bindings import load_bindings
 from texvlm.backends.cuda.compiler import NvrtcCompiler, ResourceUsage
 from texvlm.backends.cuda.kernel_source import KernelSource, read_source
 from texvlm.backends.cuda.variants import Variant, shipped_variants
+from texvlm.bench.machine import source_commit
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 
@@ -66,6 +67,7 @@ def _table(variants: Sequence[Variant], usages: dict[str, list[ResourceUsage]]) 
 
 def _report(version: str, variants: Sequence[Variant], usages: dict[str, list[ResourceUsage]]) -> dict[str, Any]:
     return {
+        "commit": source_commit(),
         "compiler": f"NVRTC {version}",
         "architectures": list(usages),
         "kernels": [
