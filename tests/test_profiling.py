@@ -6,8 +6,13 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+import torch
+from cuda_device import open_host_device
 
 from texvlm import Engine, profiling
+from texvlm.backends.cuda.backend import CudaBackend
+from texvlm.backends.cuda.gl_backend import CudaGlBackend
+from texvlm.backends.cuda.gl_context import open_headless_for
 
 
 class Listener:
@@ -81,6 +86,50 @@ def test_a_profiler_sees_each_stage_in_its_category(ranges, monkeypatch):
     assert ranges[-1]["payload"] == 10  # tokens asked for
     documented = str(profiling.__doc__)
     assert all(f"`{category}`" in documented for _, category in found)
+
+
+def test_a_profiler_sees_launches_copies_and_replays_of_the_cuda_backend(ranges):
+    driver, compiler = open_host_device()
+    backend = CudaBackend(driver, compiler)
+    with Engine(backend=backend, layout="rings", threshold=0) as engine:
+        engine.submit(np.zeros((64, 64, 3), np.uint8))
+        gaze = torch.full((1, 1, 2), 0.5)
+        batch = engine.tokens(gaze)
+        frame = torch.zeros((64, 64, 3), dtype=torch.uint8)
+        with engine.capture(frame, gaze) as graph:
+            ranges.clear()
+            engine.submit(np.ones((64, 64, 3), np.uint8))
+            engine.tokens(gaze)
+            graph.replay()
+    backend.close()
+    found = [(given["message"], given["category"], given["payload"]) for given in ranges]
+    tokens = batch.pixels.shape[1]
+    assert found == [
+        ("refresh", "upload", None),
+        ("copy to device", "upload", 64 * 64 * 3),
+        ("launch refresh", "upload", 4),
+        ("launch build_tail", "mip", 1),
+        ("plan", "sample", None),
+        ("launch place_tokens", "sample", found[5][2]),
+        ("sample", "sample", tokens),
+        ("launch sample", "sample", tokens),
+        ("replay", "sample", 1),
+    ]
+
+
+@pytest.mark.gl
+def test_a_profiler_sees_textures_mapped_and_unmapped(ranges, gl_backend):
+    driver, compiler = open_host_device()
+    backend = CudaGlBackend(driver, compiler, open_headless_for(driver), mapping="epochs")
+    ranges.clear()  # those of the probe
+    with Engine(backend=backend, tokens=10, threshold=0) as engine:
+        for value in (0, 1):
+            engine.submit(np.full((64, 64, 3), value, np.uint8))
+            engine.tokens()
+    backend.close()
+    found = [given["message"] for given in ranges if given["category"] == "map"]
+    assert found == ["map", "unmap", "map", "unmap"]
+    assert all(given["payload"] == 1 for given in ranges if given["category"] == "map")
 
 
 def test_without_nvtx_times_are_kept_all_the_same(listen, monkeypatch):

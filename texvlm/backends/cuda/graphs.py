@@ -22,6 +22,7 @@ from texvlm.backends.cuda.frame_pixels import FramePixels
 from texvlm.backends.cuda.launch import Launch
 from texvlm.backends.cuda.sampler import KeptTokens
 from texvlm.errors import DeviceCallError
+from texvlm.profiling import profile_range
 from texvlm.regions import tile_grid
 
 
@@ -127,7 +128,8 @@ class CapturedFrame(FrameRecording):
         assert self._executable is not None, "the graph is open"
         if self._texture.storage.objects(stream) != self._objects:
             raise DeviceCallError("replay: the texture array was mapped anew since the capture; capture anew")
-        self._parts.driver.launch_graph(self._executable, stream)
+        with profile_range("replay", "sample", len(self._request.layers)):
+            self._parts.driver.launch_graph(self._executable, stream)
 
     def close(self) -> None:
         """Destroy the graph. No replay may be under way. May be called twice."""

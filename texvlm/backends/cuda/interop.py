@@ -27,6 +27,7 @@ from typing import TypeVar
 from texvlm.backends._gl_context import GlContext
 from texvlm.backends.cuda.api import Driver, GlAccess, Stream
 from texvlm.errors import ClosedError, DeviceCallError
+from texvlm.profiling import profile_range
 
 T = TypeVar("T")
 
@@ -106,7 +107,8 @@ class Interop:
             image.require("map", MappingState.REGISTERED)
         if self._driver.is_capturing(stream):
             raise DeviceCallError("map: the stream is being captured, and mapping cannot be; take tokens once before")
-        self.run(lambda: self._driver.map_gl([image.resource for image in images], stream))
+        with profile_range("map", "map", len(images)):
+            self.run(lambda: self._driver.map_gl([image.resource for image in images], stream))
         self.maps += 1
         for image in images:
             image.state = MappingState.MAPPED
@@ -129,7 +131,8 @@ class Interop:
                 image.state = MappingState.REGISTERED
             self._driver.unmap_gl([image.resource for image in images], stream)
 
-        self.run(give)
+        with profile_range("unmap", "map", len(images)):
+            self.run(give)
 
     def unregister(self, image: GlImage) -> None:
         """End CUDA's use of a texture, before OpenGL deletes it. It must not be mapped."""

@@ -13,11 +13,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from texvlm.backends.cuda.api import Driver, Stream
+from texvlm.profiling import profile_range
 
 Definitions = tuple[tuple[str, int | str], ...]
 """Preprocessor definitions of one variant of a kernel: (name, value)."""
 
 Dim = tuple[int, int, int]
+
+_CATEGORIES = {"refresh": "upload", "build_tail": "mip"}
+"""Category of a kernel's range, as `texvlm.profiling` names them; every other one serves the tokens."""
 
 
 class Compiler(Protocol):
@@ -33,14 +37,17 @@ class Compiler(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """One variant of a kernel, ready to launch."""
+    """One variant of a kernel, ready to launch; `label` and `category` are what a profiler is told."""
 
     driver: Driver
     handle: int
+    label: str
+    category: str
 
     def launch(self, grid: Dim, block: Dim, arguments: np.ndarray[Any, Any], stream: Stream) -> None:
         """Queue it; `arguments` is a record array of one element, read before this returns."""
-        self.driver.launch(self.handle, grid, block, arguments.ctypes.data, stream)
+        with profile_range(self.label, self.category, grid[0] * grid[1] * grid[2]):
+            self.driver.launch(self.handle, grid, block, arguments.ctypes.data, stream)
 
 
 class Kernels:
@@ -59,7 +66,9 @@ class Kernels:
             complete = (*definitions, ("TEXVLM_ARGUMENT_BYTES", arguments.itemsize))
             program = self._driver.load_program(self._compiler.image(file, complete))
             self._programs.append(program)
-            found = Kernel(self._driver, self._driver.find_kernel(program, file.removesuffix(".cu")))
+            name = file.removesuffix(".cu")
+            handle = self._driver.find_kernel(program, name)
+            found = Kernel(self._driver, handle, f"launch {name}", _CATEGORIES.get(name, "sample"))
             self._kernels[file, definitions] = found
         return found
 

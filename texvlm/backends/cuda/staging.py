@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from texvlm.backends.cuda.api import Driver, Stream
 from texvlm.backends.cuda.pinned import PinnedBuffer
+from texvlm.profiling import profile_range
 
 SLOTS = 3
 """Frames under way at once."""
@@ -70,8 +71,9 @@ class Staging:
             # torch may give this memory to the copies before what it held on the current stream is done with
             driver.record(slot.consumed, driver.current_stream())
         driver.wait(self._copies, slot.consumed)
-        for plane, start in zip(arrays, starts[:-1], strict=True):
-            self._transfer(plane, slot, start, starts[-1])
+        with profile_range("copy to device", "upload", sum(plane.nbytes for plane in arrays)):
+            for plane, start in zip(arrays, starts[:-1], strict=True):
+                self._transfer(plane, slot, start, starts[-1])
         driver.record(slot.arrived, self._copies)
         driver.wait(stream, slot.arrived)
         try:
