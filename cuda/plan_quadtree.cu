@@ -139,7 +139,7 @@ __device__ __forceinline__ int take_leaves(const Tree& tree, Board& board, int l
     // A quarter, and room for rounding. Where quarters mean nothing (nodes above the greatest side are infinite,
     // and doubles end), leaves of one size go together: their children are smaller, and no better.
     const double infinite = __longlong_as_double(0x7ff0000000000000LL);
-    const double bound = best > 1e-290 && best < infinite ? best * 0.250001 : infinite;
+    const double bound = best > 1e-290 ? best * 0.250001 : infinite;
     for (int node = threadIdx.x; node < tree.nodes; node += TEXVLM_THREADS) {
         if (!(tree.flags[node] & QUEUED)) continue;
         const double priority = tree.priority[node];

@@ -51,6 +51,7 @@ __device__ __forceinline__ bool merge_least(Tree& tree, int cost, int lane) {
         }
     }
     if (best == NOTHING) return false;
+    __syncwarp();
     if (lane == 0) {
         tree.flags[best] |= HELD;
         tree.child[best] = NOTHING;
@@ -134,6 +135,7 @@ __device__ __forceinline__ bool split_adding(Tree& tree, const Gaze& gaze, int c
             if (other != NOTHING && (best == NOTHING || splits_before(tree, other, best))) best = other;
         }
         if (best == NOTHING) return false;
+        __syncwarp();
         if (lane == 0) tree.flags[best] &= (unsigned char)~QUEUED;
         const Chain chain = collect_chain(tree, best, cost, lane);
         if (chain.fits && chain.cost == cost && tree.nodes + 4 * chain.length <= tree.capacity) {

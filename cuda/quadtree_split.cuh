@@ -13,6 +13,7 @@ __device__ __forceinline__ void split_lanes(Tree& tree, int node, bool taken, in
     const int cost = taken ? split_cost(tree, node) : 0;
     const unsigned int splits = __ballot_sync(EVERY_LANE, taken);
     const unsigned int ones = __ballot_sync(EVERY_LANE, cost == 1), threes = __ballot_sync(EVERY_LANE, cost == 3);
+    __syncwarp();  // votes order no memory: other lanes may still be reading what changes now
     if (taken) {
         const unsigned int before = lanes_below(lane);
         const int first = tree.nodes + __popc(splits & before) + __popc(ones & before) + 3 * __popc(threes & before);

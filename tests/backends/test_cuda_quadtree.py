@@ -161,6 +161,39 @@ def test_usual_frames_and_budgets(device: Device, tokens: int, size: tuple[int, 
         assert_same_rows(found[view], host_plan(layout, size, fixations[view, None].astype(np.float32)))
 
 
+# Each of these once told a planner with one rule changed from a right one, where thousands of others did not.
+TELLING = [
+    (Quadtree(tokens=110, patch=8, max_side=16), (144, 172), [[0.25, -0.25], [-0.25, -0.125]]),  # no merge above it
+    (Quadtree(tokens=5, patch=8), (39, 136), [[0.16607974372667217, 0.08541243442809032]]),  # merges keep 2:1 below
+    (Quadtree(tokens=30, patch=8, e2_deg=0.2), (256, 256), [[0.375, 0.375]]),  # the age of a chain's members
+    (Quadtree(tokens=9, patch=8), (52, 151), [[0.375, 1.125]]),  # leaves that a merge cut off
+]
+
+
+@pytest.mark.parametrize(("layout", "size", "fixations"), TELLING)
+def test_telling_cases(device: Device, layout: Quadtree, size: tuple[int, int], fixations: list[list[float]]) -> None:
+    found = device.plan(layout, [size], np.array([fixations]))
+    assert_same_rows(found[0], host_plan(layout, size, fixations))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_ties_and_residues(device: Device, seed: int) -> None:
+    """Symmetric frames and fixations, where age decides; budgets near the limits, which have to be settled."""
+    rng = np.random.default_rng(seed)
+    for _ in range(12):
+        unit = int(rng.choice([1, 32, 64]))
+        sizes = [(unit * int(a), unit * int(b)) for a, b in rng.integers(1, 200 // unit + 8, (8, 2))]
+        widest = int(rng.choice([0, 16, 32, 64]))
+        fewest = max(math.ceil(w / widest) * math.ceil(h / widest) for w, h in sizes) if widest else 1
+        layout = Quadtree(
+            tokens=fewest + int(rng.integers(0, 150)), patch=8, max_side=widest or None, small_frames="pad"
+        )
+        fixations = rng.integers(-2, 11, (8, 1, 2)) / 8
+        found = device.plan(layout, sizes, fixations)
+        for view, size in enumerate(sizes):
+            assert_same_rows(found[view], host_plan(layout, size, fixations[view]))
+
+
 def test_the_largest_frame_with_the_least_squares(device: Device) -> None:
     layout = Quadtree(tokens=900, min_side=1, e2_deg=0.1)
     size = (MAX_SIDE, MAX_SIDE)  # 2**14 cells along an axis: every bit of a packed place is in use
