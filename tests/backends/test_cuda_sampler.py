@@ -1,4 +1,4 @@
-"""The sampling kernel on the emulated device: both filters, every output type, edges, and kept state."""
+"""The sampling kernel on the emulated device: both filters, every output type, edges, rows."""
 
 from __future__ import annotations
 
@@ -7,108 +7,24 @@ import pytest
 import reference
 import torch
 from compare import AT_CENTRES, assert_tokens
-from conftest import unavailable
-from cuda_device import open_host_device
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from sampler_rig import FILTERS, open_device, picture, scattered
 
 from texvlm.backends.base import Normalisation
-from texvlm.backends.cuda.arrays import CudaTexture, OwnArray, create_texture
-from texvlm.backends.cuda.kernels import Kernels
-from texvlm.backends.cuda.sampler import OUT_TYPES, KeptTokens, Sampler, variants
-from texvlm.backends.footprint import row_changes, stale_rows
-from texvlm.errors import BackendUnavailable
-from texvlm.layouts.table import TOKEN_RECORD, make_table, pad_table
+from texvlm.backends.cuda.sampler import OUT_TYPES, Sampler, variants
+from texvlm.layouts.table import make_table, pad_table
 from texvlm.pyramid import TextureSpec
-from texvlm.regions import tile_grid
 
+# bounds against the float64 reference
 ANYWHERE = {
-    "exact": 1e-4,
-    "hardware": 1 / 256 + 1e-4,
-}  # of the float64 reference: half a step of 1/256 along x, and along y
-QUANTISED = 1 / 256  # of the reference with the hardware's weights
-FILTERS = ("hardware", "exact")
-
-
-class Device:
-    """A sampler for each filter on the emulated device, and textures filled without any kernel."""
-
-    def __init__(self, *, fused: bool = False) -> None:
-        try:
-            self.driver, compiler = open_host_device(fused=fused)
-        except BackendUnavailable as refusal:
-            unavailable("cuda-host", str(refusal))
-        self.kernels = Kernels(self.driver, compiler)
-        self.samplers = {name: Sampler(self.driver, self.kernels, name) for name in FILTERS}
-        self.totals = torch.zeros(5, dtype=torch.int64)
-        self.textures: list[CudaTexture] = []
-
-    def fill(self, spec: TextureSpec, frames: dict[int, np.ndarray]) -> CudaTexture:
-        """A texture array with these frames; every other texel, padding too, is poison."""
-        texture = create_texture(self.driver, spec, OwnArray(self.driver, spec))
-        self.textures.append(texture)
-        for layer, frame in frames.items():
-            self.put(texture, layer, frame)
-        return texture
-
-    def put(self, texture: CudaTexture, layer: int, frame: np.ndarray) -> None:
-        """Write the frame's own texels of every level, and note that it is there."""
-        array = [*self.driver.account.alive("array")][self.textures.index(texture)]
-        for level, texels in enumerate(reference.pyramid(frame, texture.spec.levels)):
-            stored = self.driver.texels(array, level)[layer, : texels.shape[0], : texels.shape[1]]
-            stored[..., : texels.shape[2]] = texels
-        texture.frame_sizes[layer] = torch.tensor(frame.shape[1::-1])
-
-    def sample(self, texture, table, filtering, *, patch=16, dtype=torch.float32, mean=None, std=None, rows=None):
-        channels = texture.spec.channels
-        out = torch.full((len(table), channels, patch, patch), 7, dtype=dtype)
-        normalisation = Normalisation.identity(channels) if mean is None else Normalisation(mean, std)
-        self.samplers[filtering].sample(
-            texture, table, out, normalisation, rows, stream=self.driver.current_stream(), totals=self.totals
-        )
-        return out
-
-    def close(self) -> None:
-        for sampler in self.samplers.values():
-            sampler.close()
-        for texture in self.textures:
-            texture.storage.close()
-        self.kernels.close()
-        assert self.driver.leaks() == []
-        assert self.driver.violations == []
-        assert self.driver.outside_reads == 0
-        self.driver.close()
+    "exact": 1e-4,  # positions and arithmetic in 32 bits
+    "hardware": 1 / 256 + 1e-4,  # and half a step of the unit's weights along x, and along y
+}
+QUANTISED = 1 / 256  # against the reference with weights of 8 bits
 
 
 @pytest.fixture
 def device():
-    opened = Device()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def fused_device():
-    """Products and sums contracted, as compilers for devices do unless told otherwise."""
-    opened = Device(fused=True)
-    yield opened
-    opened.close()
-
-
-def picture(rng, size, channels=3, dtype="uint8") -> np.ndarray:
-    noise = rng.integers(0, 256, (size[1], size[0], channels), dtype=np.uint8)
-    return noise if dtype == "uint8" else (noise / 255).astype(np.float32)
-
-
-def scattered(rng, size, count=40, patch=16) -> np.ndarray:
-    """Tokens anywhere, also outside the frame, magnified, minified and beyond the last level."""
-    reach = max(size)
-    return make_table(
-        rng.uniform(-0.3 * reach - 8, 1.3 * reach + 8, count),
-        rng.uniform(-0.3 * reach - 8, 1.3 * reach + 8, count),
-        patch * 2.0 ** rng.uniform(-2, np.log2(reach) - 1 if reach > 16 else 2, count),
-        size=size,
-    )
+    yield from open_device()
 
 
 def by_hardware(frame: np.ndarray, table: np.ndarray, patch: int, levels: int) -> np.ndarray:
@@ -349,165 +265,6 @@ def test_what_does_not_fit_is_refused(device, rng):
         sample(torch.zeros((2, 6)), torch.zeros((2, 3, 16, 16)))
     with pytest.raises(ValueError, match="filtering is 'soft'"):
         Sampler(device.driver, device.kernels, "soft")
-
-
-# ---------------------------------------------------------------- kept tokens
-
-
-class Tracked:
-    """Kept tokens on the device beside the host's account of the same updates."""
-
-    def __init__(self, device: Device, spec: TextureSpec, rng: np.random.Generator, rows: int) -> None:
-        self.device, self.rng = device, rng
-        sizes = [tuple(rng.integers(1, 97, 2).tolist()) for _ in range(spec.layers)]
-        self.frames = {layer: picture(rng, size) for layer, size in enumerate(sizes)}
-        self.texture = device.fill(spec, self.frames)
-        self.kept = KeptTokens.fresh(torch.full((rows, 3, 16, 16), 7.0))
-        self.table: np.ndarray | None = None
-        self.seen = [0] * spec.layers
-
-    def update(self, layer: int, share: float) -> None:
-        """Change some tiles of a layer, as `refresh` and the tail note it on the device."""
-        frame = self.frames[layer]
-        columns, rows = tile_grid(frame.shape[1::-1])
-        tiles = self.rng.random((rows, columns)) < share
-        dirty = np.kron(tiles, np.ones((16, 16), np.bool_))[: frame.shape[0], : frame.shape[1], None]
-        self.frames[layer] = np.where(dirty, picture(self.rng, frame.shape[1::-1]), frame)
-        self.device.put(self.texture, layer, self.frames[layer])
-        self.texture.versions[layer, :rows, :columns][torch.from_numpy(tiles)] = self.texture.clock[layer] + 1
-        self.texture.clock[layer] += 1
-
-    def expected_dirty(self, table: np.ndarray) -> np.ndarray:
-        """What the host would sample again."""
-        if self.table is None:
-            return table["layer"] >= 0
-        changed = row_changes(table, self.table)
-        for layer, seen in enumerate(self.seen):
-            stale = stale_rows(
-                table,
-                self.texture.versions.numpy(),
-                seen,
-                frame_sizes=self.texture.frame_sizes.numpy(),
-                patch=16,
-                levels=self.texture.spec.levels,
-            )
-            changed |= stale & (table["layer"] == layer)
-        return changed & (table["layer"] >= 0)
-
-    def resample(self, table: np.ndarray) -> None:
-        """Sample again, and compare what was done with the host's account, and the result with a full sampling."""
-        expected = self.expected_dirty(table)
-        before = self.device.totals.clone()
-        stream, totals = self.device.driver.current_stream(), self.device.totals
-        dirty = self.device.samplers["hardware"].resample(
-            self.texture, table, self.kept, Normalisation.identity(3), stream=stream, totals=totals
-        )
-        np.testing.assert_array_equal(dirty.numpy(), expected)
-        real = int((table["layer"] >= 0).sum())
-        done = int(expected.sum())
-        assert (totals - before).tolist() == [0, 0, 0, done, real - done]
-        assert torch.equal(self.kept.pixels, self.device.sample(self.texture, table, "hardware"))
-        self.table, self.seen = table, self.texture.clock.tolist()
-
-
-@given(st.data())
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_exactly_the_tokens_that_changed_are_sampled_again(device, data):
-    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1), label="seed"))
-    tracked = Tracked(device, TextureSpec((96, 96), layers=2), rng, 24)
-    aligned = data.draw(st.booleans(), label="aligned")
-
-    def rows_of(layer: int, count: int) -> np.ndarray:
-        size = tracked.frames[layer].shape[1::-1]
-        table = scattered(rng, size, count)
-        if aligned:  # footprints then end exactly between tiles
-            table["side"] = 16 * 2.0 ** rng.integers(0, 4, count)
-            table["x"], table["y"] = (table["side"] * (0.5 + rng.integers(-1, 4, count)) for _ in range(2))
-        table["layer"] = layer
-        return table
-
-    table = pad_table(np.concatenate([rows_of(0, 11), rows_of(1, 11)]), 24)
-    tracked.resample(table)
-    for _ in range(data.draw(st.integers(1, 5), label="steps")):
-        for layer in (0, 1):
-            if data.draw(st.booleans(), label=f"layer {layer}"):
-                tracked.update(layer, data.draw(st.sampled_from([0, 0.05, 0.5]), label="share"))
-        if data.draw(st.booleans(), label="look elsewhere"):
-            table = table.copy()
-            moved = rng.random(24) < 0.3
-            table[moved] = pad_table(np.concatenate([rows_of(0, 11), rows_of(1, 11)]), 24)[moved]
-            if data.draw(st.booleans(), label="less"):
-                table[:3] = np.array((0, 0, 1, -1, 0, 0), TOKEN_RECORD)
-        tracked.resample(table)
-
-
-@pytest.mark.parametrize("kind", ["device", "fused_device"])
-def test_footprints_equal_the_hosts_to_the_tile(request, rng, kind):
-    # one tile at a time is newer: whatever is off by one shows
-    device, size, patch = request.getfixturevalue(kind), (200, 130), 16
-    frame = picture(rng, size)
-    texture = device.fill(TextureSpec(size), {0: frame})
-    table = np.concatenate([scattered(rng, size, 60), make_table([8, 24, 64], [8, 40, 64], [16, 16, 128], size=size)])
-    kept = KeptTokens.fresh(torch.zeros((len(table), 3, 16, 16)))
-    sampler, common = device.samplers["exact"], {"stream": 0, "totals": device.totals}
-    sampler.resample(texture, table, kept, Normalisation.identity(3), **common)
-    columns, rows = tile_grid(size)
-    for y, x in np.ndindex(rows, columns):
-        texture.clock[0] += 1
-        texture.versions[0, y, x] = texture.clock[0]
-        dirty = sampler.resample(texture, table, kept, Normalisation.identity(3), **common)
-        expected = stale_rows(
-            table,
-            texture.versions.numpy(),
-            int(texture.clock[0]) - 1,
-            frame_sizes=texture.frame_sizes.numpy(),
-            patch=patch,
-            levels=texture.spec.levels,
-        )
-        np.testing.assert_array_equal(dirty.numpy(), expected, err_msg=f"tile {(y, x)}")
-
-
-def test_a_captured_launch_decides_anew_at_each_replay(device, rng):
-    tracked = Tracked(device, TextureSpec((64, 64)), rng, 20)
-    table = scattered(rng, tracked.frames[0].shape[1::-1], 20)
-    tracked.resample(table)
-    on_device = torch.from_numpy(table.view(np.int32).reshape(-1, 6))
-    driver, sampler = device.driver, device.samplers["hardware"]
-    stream, dirty = driver.create_stream(), torch.zeros(20, dtype=torch.bool)
-    driver.begin_capture(stream)
-    sampler.resample(
-        tracked.texture,
-        on_device,
-        tracked.kept,
-        Normalisation.identity(3),
-        stream=stream,
-        totals=device.totals,
-        dirty=dirty,
-    )
-    with pytest.raises(RuntimeError, match="cannot be part of a captured graph"):
-        sampler.on_device(table, stream)
-    graph = driver.end_capture(stream)
-    executable = driver.instantiate(graph)
-    for share in (1.0, 0.0, 0.3):
-        tracked.update(0, share)
-        expected = tracked.expected_dirty(table)
-        driver.launch_graph(executable, stream)
-        driver.synchronize(stream)
-        np.testing.assert_array_equal(dirty.numpy(), expected)
-        assert torch.equal(tracked.kept.pixels, device.sample(tracked.texture, table, "hardware"))
-        tracked.seen = tracked.texture.clock.tolist()
-    driver.destroy_executable(executable)
-    driver.destroy_graph(graph)
-    driver.destroy_stream(stream)
-
-
-def test_as_many_rows_as_are_kept(device, rng):
-    texture = device.fill(TextureSpec((32, 32)), {0: picture(rng, (32, 32))})
-    kept = KeptTokens.fresh(torch.zeros((3, 3, 16, 16)))
-    with pytest.raises(ValueError, match="table of 2 rows for 3 kept tokens"):
-        device.samplers["exact"].resample(
-            texture, scattered(rng, (32, 32), 2), kept, Normalisation.identity(3), stream=0, totals=device.totals
-        )
 
 
 def test_variants_name_each_definition_once():

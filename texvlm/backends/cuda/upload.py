@@ -38,10 +38,10 @@ class Upload:
         """A copy of the bytes on the device, uint8, (bytes,), for work queued on this stream.
 
         Raises:
-            RuntimeError: the stream is being captured: a replay would copy what the slot holds by then.
+            ValueError: the stream is being captured: a replay would copy what the slot holds by then.
         """
         if self._driver.is_capturing(stream):
-            raise RuntimeError(
+            raise ValueError(
                 "an array on the host cannot be part of a captured graph; give token tables and fixations as tensors "
                 "on the device"
             )
