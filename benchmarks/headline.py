@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from statistics import median
 
 from texvlm.bench import BenchReport
+from texvlm.bench.gpu import GpuReport
 
 COLUMNS = ("dense, area", "dense, linear", "pyramid + grid_sample", "integral image")
 HEADINGS = (
@@ -15,8 +17,8 @@ HEADINGS = (
 )
 
 
-def headline(synthetic: BenchReport, memory: BenchReport, footage: BenchReport) -> str:
-    """The section's text."""
+def headline(synthetic: BenchReport, memory: BenchReport, footage: BenchReport, gpus: str) -> str:
+    """The section's text; `gpus` is the line about them."""
     machine = synthetic.machine
     where = f"{machine.cpu}, {machine.cores} cores, no GPU; `gl` is {machine.gl}; commit {synthetic.commit}."
     return "\n".join(
@@ -27,6 +29,7 @@ def headline(synthetic: BenchReport, memory: BenchReport, footage: BenchReport) 
             *_speed(synthetic),
             "",
             *_facts(synthetic, memory, footage),
+            gpus,
             "",
             "The baselines, every case, how it is measured, and which targets are missed:",
             "[benchmarks/](benchmarks/README.md).",
@@ -71,3 +74,18 @@ def _facts(synthetic: BenchReport, memory: BenchReport, footage: BenchReport) ->
         f"- Painted back from tokens alone, the frame is {near:.1f} dB closer to the original within 5 degrees of the",
         f"  fixation than from as many uniform tokens, and {away:.1f} dB further from it elsewhere (median clip).",
     ]
+
+
+def gpu_line(reports: Mapping[str, GpuReport]) -> str:
+    """What was reached on GPUs, against the targets; or that nothing was measured yet."""
+    if not reports:
+        return "- The `cuda` backend is not measured yet on a GPU; `make gpu` does it on a machine that has one."
+    lines = []
+    for report in reports.values():
+        steps = [
+            f"{row.name} {row.reached_us:.1f} us (target {row.target_us:g}, floor {row.floor_us:.1f})"
+            for row in report.rows
+            if row.target_us is not None
+        ]
+        lines.append(f"- `cuda` on {report.gpu.name}: {'; '.join(steps)}.")
+    return "\n".join(lines)

@@ -16,9 +16,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from headline import headline  # beside this script
+from headline import gpu_line, headline  # beside this script
 
 from texvlm.bench import BenchReport, tables
+from texvlm.bench.gpu import GpuReport, gpu_tables
+from texvlm.bench.gpu import where as gpu_where
 from texvlm.bench.report import OURS
 
 HERE = Path(__file__).parent
@@ -34,6 +36,27 @@ BASELINES = (("dense, linear", 0), ("dense, area", 0), ("pyramid + grid_sample",
 def load(part: str) -> BenchReport:
     """One result file."""
     return BenchReport.model_validate_json((RESULTS / f"{part}.json").read_text(encoding="utf-8"))
+
+
+def load_gpus() -> dict[str, GpuReport]:
+    """The newest result of each GPU, by file name; files of `make gpu` end in a date."""
+    newest: dict[str, tuple[str, GpuReport]] = {}
+    for path in sorted(RESULTS.glob("*-20??-??-??.json")):
+        report = GpuReport.model_validate_json(path.read_text(encoding="utf-8"))
+        newest[report.gpu.name] = (path.name, report)
+    return dict(newest.values())
+
+
+def gpu_section(reports: dict[str, GpuReport]) -> str:
+    """Every table of every GPU, or that there is none yet."""
+    if not reports:
+        return "Not measured yet on a GPU: there is no result file of `make gpu` in results/."
+    parts = []
+    for name, report in reports.items():
+        parts.append(f"From [results/{name}](results/{name}): {gpu_where(report)}")
+        parts += [f"**{table.title}**\n\n{table.markdown()}" for table in gpu_tables(report)]
+        parts += [f"{what} is left out: {reason}" for what, reason in report.skipped.items()]
+    return "\n\n".join(parts)
 
 
 def where(report: BenchReport, part: str) -> str:
@@ -96,7 +119,9 @@ def sections() -> dict[str, str]:
     found = {table.title: table.markdown() for report in (synthetic, memory, footage) for table in tables(report)}
     found["ratios"] = f"{where(synthetic, 'synthetic')}\n\n{ratio_rows(synthetic)}"
     found["stages"] = stage_rows(synthetic)
-    found["numbers"] = headline(synthetic, memory, footage)
+    gpus = load_gpus()
+    found["gpu"] = gpu_section(gpus)
+    found["numbers"] = headline(synthetic, memory, footage, gpu_line(gpus))
     found["memory"] = f"{where(memory, 'memory')}\n\n{found['memory']}"
     found["footage"] = f"{where(footage, 'footage')}\n\n{found['footage']}"
     packages = parity["machine"]["packages"]
