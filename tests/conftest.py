@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from cuda_device import open_host_device
+from required import REQUIRED, unavailable
 
 from texvlm.backends import open_backend
 from texvlm.backends.base import Backend, Filtering
@@ -23,14 +24,6 @@ from texvlm.backends.cuda.gl_context import open_headless_for
 from texvlm.errors import BackendUnavailable
 
 MAPPINGS: tuple[Mapping, ...] = ("resident", "epochs")
-REQUIRED = set(filter(None, os.environ.get("TEXVLM_REQUIRE", "").split(",")))
-
-
-def unavailable(what: str, reason: str) -> None:
-    """Skip, or fail where this machine was said to have it."""
-    if what in REQUIRED:
-        pytest.fail(f"TEXVLM_REQUIRE names {what}, but: {reason}", pytrace=False)
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

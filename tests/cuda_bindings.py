@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from conftest import unavailable
+from required import unavailable
 
 from texvlm.backends.cuda.bindings import Bindings, load_bindings
 from texvlm.backends.cuda.compiler import NvrtcCompiler

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from conftest import unavailable
 from cuda_device import open_host_device
 from cuda_host.compiler import HostCompiler
 from cuda_host.driver import HostDriver
+from required import unavailable
 
 from texvlm.errors import BackendUnavailable
 

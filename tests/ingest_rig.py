@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import reference
 import torch
-from conftest import unavailable
 from cuda_device import open_host_device
 from cuda_host.driver import HostDriver
+from required import unavailable
 
 from texvlm.backends.cuda.arrays import CudaTexture, OwnArray, create_texture
 from texvlm.backends.cuda.ingest import TOTALS, FramePixels, Ingest

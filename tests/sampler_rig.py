@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import reference
 import torch
-from conftest import unavailable
 from cuda_device import open_host_device
+from required import unavailable
 
 from texvlm.backends.base import Normalisation
 from texvlm.backends.cuda.arrays import CudaTexture, OwnArray, create_texture

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from conftest import unavailable
 from cuda_device import open_host_device
 from gl_app import RGBA8, RGBA16F, TEXTURE_2D, TEXTURE_2D_ARRAY, App, app_context, as_bytes
+from required import unavailable
 
 from texvlm import Engine
 from texvlm.backends import gl

@@ -11,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import reference
-from conftest import unavailable
 from cuda_device import open_host_device
 from gl_app import (
     LINEAR_MIPMAP_LINEAR,
@@ -27,6 +26,7 @@ from gl_app import (
     as_bytes,
     painted,
 )
+from required import unavailable
 
 from texvlm.backends import gl
 from texvlm.backends._gl_frames import FrameWriter

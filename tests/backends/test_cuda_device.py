@@ -16,8 +16,8 @@ import cuda_host
 import numpy as np
 import pytest
 import torch
-from conftest import REQUIRED, unavailable
 from cuda_device import open_host_device
+from required import REQUIRED, unavailable
 
 from texvlm.backends.cuda.api import Driver
 from texvlm.backends.cuda.compiler import NvrtcCompiler

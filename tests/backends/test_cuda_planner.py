@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import unavailable
 from cuda_device import open_host_device
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from required import unavailable
 
 from texvlm.backends.cuda.kernels import Kernels
 from texvlm.backends.cuda.planner import KEPT_PLACEMENTS, Planner

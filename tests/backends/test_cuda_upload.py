@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import unavailable
 from cuda_device import open_host_device
+from required import unavailable
 
 from texvlm.backends.cuda.upload import SLOTS, Upload
 from texvlm.errors import BackendUnavailable

@@ -12,8 +12,8 @@ import pytest
 
 pytest.importorskip("cv2", reason="the baselines need OpenCV, an extra: texvlm[bench]")
 
-from conftest import unavailable
 from cuda_device import open_host_device
+from required import unavailable
 
 from texvlm.bench.baselines import PYRAMID_TOLERANCE
 from texvlm.bench.gpu import QUICK, GpuReport, gpu_tables, run_gpu_bench, steps, where
