@@ -158,8 +158,8 @@ class DeviceTimers(ABC):
         return _DeviceStage(self, name, pair, place)
 
     def poll(self) -> None:
-        """Read the times of what is finished; never waits."""
-        while self._under_way:
+        """Read the times of what is finished; never waits. Reads nothing while a graph is captured."""
+        while self._under_way and not self._is_recorded(None):
             name, pair = self._under_way[0]
             if not self._is_reached(pair[1]):
                 return

@@ -205,6 +205,8 @@ def run_all(gpu: str, environment: dict[str, str], scratch: Path, out: Path | No
         required = "cuda,gl" if renders_on_nvidia(environment) else "cuda"
         log.say(f"tests: required are {required}")
         pytest = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5", "tests"]
+        for kind in ("DeprecationWarning", "FutureWarning"):  # of other versions of libraries than those of CI
+            pytest += ["-W", f"default::{kind}"]
         marked = "cuda or gl" if "gl" in required else "cuda and not gl"
         steps.run("tests", [*pytest, "-m", marked, "-k", NOT_HERE], limit_s=200, TEXVLM_REQUIRE=required)
         sanitizer = find_sanitizer()
@@ -219,6 +221,8 @@ def run_all(gpu: str, environment: dict[str, str], scratch: Path, out: Path | No
             log.say("memcheck: left out, there is no compute-sanitizer on the PATH or in the CUDA toolkit")
         place = result.relative_to(ROOT) if result.is_relative_to(ROOT) else result
         bench = [python, "-m", "texvlm", "bench", "--gpu", "--out", str(place)]
+        if os.environ.get("TEXVLM_DATA"):
+            bench += ["--data", os.environ["TEXVLM_DATA"]]
         steps.run("benchmark", bench + ["--quick"] * quick, limit_s=130)
         failed = steps.report()
     if out is not None:
@@ -237,6 +241,8 @@ class Log:
     def __init__(self, path: Path, scratch: Path) -> None:
         self._file = path.open("w", encoding="utf-8")
         self._hidden = {str(scratch): "$TMP", str(ROOT): ".", sys.prefix: "$PYTHON", str(Path.home()): "~"}
+        if os.environ.get("TEXVLM_DATA"):
+            self._hidden[os.environ["TEXVLM_DATA"]] = "$TEXVLM_DATA"
 
     def say(self, line: str) -> None:
         """Print a line of our own."""

@@ -89,11 +89,12 @@ def test_counters_prove_what_the_names_of_rows_say(report):
     assert row_of(report, "ingest, 5 %").counters["tiles_dirty"] == 2 * round(0.05 * TILES / 2)
     assert row_of(report, "ingest, nothing").counters == {"tiles_compared": TILES}
     assert row_of(report, "ingest NV12").counters["tiles_dirty"] == TILES
+    assert 0 < row_of(report, "consecutive").counters["tiles_dirty"] < TILES
     assert row_of(report, "sample 64 tokens of 1").counters == {"tokens_sampled": 63}  # one row is padding
     assert row_of(report, "sample 64 tokens of 3").counters == {"tokens_sampled": 3 * 63}
     frame = {"frames": 1, "tiles_dirty": TILES, "tokens_sampled": 63}
     for row in report.rows:
-        if "frame to tokens" in row.name and "caller" not in row.name:
+        if "frame to tokens" in row.name and "caller" not in row.name:  # whose replays the host does not count
             assert {name: row.counters[name] for name in frame} == frame, row.name
 
 

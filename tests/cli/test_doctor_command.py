@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,7 +20,7 @@ def found():
 
 
 def refuse(reason):
-    def opener(automatic):
+    def opener(automatic, filtering):
         raise BackendUnavailable(reason)
 
     return opener
@@ -51,6 +52,15 @@ def test_the_report_as_json(call, monkeypatch, found):
     report = call("doctor", "--json").json
     assert report["usable"] is True
     assert [finding["name"] for finding in report["backends"]] == ["cuda", "gl", "cpu"]
+    assert report["cuda"][0]["name"] == "cuda-bindings"
+
+
+def test_what_cuda_lacks_is_listed_with_its_remedy(call, monkeypatch, found):
+    lacking = Finding("NVIDIA driver", "missing", "no libcuda is found", ("install the driver",))
+    monkeypatch.setattr(doctor, "diagnose", lambda: replace(found, cuda=[lacking]))
+    outcome = call("doctor")
+    assert re.search(r"NVIDIA driver +missing +no libcuda is found", outcome.out)
+    assert "NVIDIA driver is missing; what helps:\n  install the driver" in outcome.out
 
 
 def test_a_missing_gl_is_no_failure_and_has_a_remedy(call, monkeypatch):
@@ -73,7 +83,7 @@ def test_no_backend_at_all_is_exit_code_2(call, monkeypatch):
 
 
 def test_a_backend_that_breaks_is_reported_and_not_raised(call, monkeypatch):
-    def broken(automatic):
+    def broken(automatic, filtering):
         raise RuntimeError("driver fell over")
 
     monkeypatch.setitem(backends._OPENERS, "gl", broken)

@@ -129,7 +129,8 @@ def _bench_gpu(data: Path | None, tokens: int, out: Path | None, *, quick: bool,
     from texvlm.bench.gpu import QUICK, GpuSettings, gpu_tables, run_gpu_bench, where
 
     settings = QUICK if quick else replace(GpuSettings(), tokens=tokens)
-    command = " ".join(["texvlm", *sys.argv[1:]])
+    words = ["DATA" if word == str(data) else word for word in sys.argv[1:]]  # results are published, folders are not
+    command = " ".join(["texvlm", *words])
     if out is not None:
         _check_writable(out)
     with steps() as tell:

@@ -308,6 +308,15 @@ def frame_rows(device: Device) -> Iterator[GpuRow]:
                 launching=eager[0],
                 note=f"{note}; each replay gets another frame",
             )
+            yield device.row(
+                "consecutive frames to tokens, graph replay",
+                [partial(graph.replay, frame, gaze) for frame in device.on_device(device.pictures)],
+                moved,
+                metric="stream",
+                capture=False,
+                launching=eager[0],
+                note="what changes in the video itself, default threshold; once a round it starts anew",
+            )
         yield device.row(
             "device frame to tokens, in a graph of the caller's",
             [device.timer.graphed(call) for call in eager],
