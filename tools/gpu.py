@@ -253,7 +253,8 @@ class Log:
         sys.stdout.write(text)
         sys.stdout.flush()
         for place, word in self._hidden.items():
-            text = text.replace(place, word)
+            if len(place) > 1:  # home may be "/"
+                text = text.replace(place, word)
         self._file.write(text)
         self._file.flush()
 
