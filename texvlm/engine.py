@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import index
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -198,6 +197,7 @@ class Engine:
         sources: int | Sequence[int] | None = None,
         weights: ArrayLike | None = None,
         score: ArrayLike | None = None,
+        layout: Layout | None = None,
         copy: bool = True,
         out: torch.Tensor | None = None,
     ) -> TokenBatch:
@@ -213,6 +213,7 @@ class Engine:
             sources: source of each view; see texvlm.views.parse_views for the defaults.
             weights: importance of each fixation, (k,) or (views, k).
             score: importance map over the frame instead of fixations, (rows, columns) or with views.
+            layout: for this call, instead of the engine's; of the same patch. Another count samples all anew.
             copy: False returns the engine's own memory without a copy: it is overwritten by the
                 next call for the same sources.
             out: where to put the pixels, dtype and shape of the result, or patch-major
@@ -222,9 +223,9 @@ class Engine:
         """
         with self._guard.call("tokens"):
             views = self._views(fixations, sources, weights, score)
-            texture = self._store.texture_of(views.sources[0] if isinstance(views, DeviceViews) else views[0].source)
-            fresh = self._cache.refresh(views, self._normalisation(texture.spec), out)
             listed = views.sources if isinstance(views, DeviceViews) else [view.source for view in views]
+            texture = self._store.texture_of(listed[0])
+            fresh = self._cache.refresh(views, self._normalisation(texture.spec), out, layout)
             try:
                 pixels = fresh.deliver(out=out, device=self._device, copy=copy)
             except BaseException:
@@ -246,11 +247,12 @@ class Engine:
         sources: int | Sequence[int] | None = None,
         weights: ArrayLike | None = None,
         score: ArrayLike | None = None,
+        layout: Layout | None = None,
     ) -> Table:
         """The token table that `tokens` would sample, (views, tokens); no pixels are touched."""
         with self._guard.call("plan"):
             views = parse_views(fixations, sources=sources, weights=weights, score=score, source_count=self._sources)
-            return self._cache.plan(views, [self._store.size_of(view.source) for view in views])
+            return self._cache.plan(views, [self._store.size_of(view.source) for view in views], layout)
 
     def capture(
         self,
@@ -383,9 +385,7 @@ class Engine:
     def __enter__(self) -> Engine:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _normalisation(self, spec: TextureSpec) -> Normalisation:

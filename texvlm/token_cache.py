@@ -56,6 +56,7 @@ class FreshTokens:
 class _Kept:
     """What is remembered of one set of sources."""
 
+    layout: Layout
     views: list[View] | None  # what was asked; None for fixations on the device
     sizes: list[tuple[int, int]]
     table: Table | torch.Tensor
@@ -76,13 +77,18 @@ class TokenCache:
         self._kept: OrderedDict[tuple[int, ...], _Kept] = OrderedDict()
 
     def refresh(
-        self, views: list[View] | DeviceViews, normalisation: Normalisation, out: torch.Tensor | None
+        self,
+        views: list[View] | DeviceViews,
+        normalisation: Normalisation,
+        out: torch.Tensor | None,
+        layout: Layout | None = None,
     ) -> FreshTokens:
-        """Tokens of these views; `keep` makes the next call build on them.
+        """Tokens of these views; `keep` makes the next call build on them, also with another layout of as many.
 
         Everything that a caller can get wrong, an `out` of another shape too, is refused before
         anything is sampled: what is kept stays as it was, and nothing changed is forgotten.
         """
+        layout = self.layout_for(layout)
         listed = views.sources if isinstance(views, DeviceViews) else [view.source for view in views]
         key = tuple(listed)
         sizes = [self._store.size_of(source) for source in listed]
@@ -91,13 +97,11 @@ class TokenCache:
         self._stages.restart()
         with self._stages.stage("plan", "sample"):
             if isinstance(views, DeviceViews):
-                table: Table | torch.Tensor = self._backend.plan(
-                    self._layout, sizes, listed, views.fixations, views.weights
-                )
-            elif kept and kept.views and kept.sizes == sizes and all(map(View.same_focus, views, kept.views)):
+                table: Table | torch.Tensor = self._backend.plan(layout, sizes, listed, views.fixations, views.weights)
+            elif kept and kept.layout == layout and kept.sizes == sizes and _same_focus(views, kept.views):
                 table = kept.table
             else:
-                table = self.plan(views, sizes)
+                table = self.plan(views, sizes, layout)
         lead = tuple(map(int, table.shape[:2]))
         patch = self._layout.patch
         token_shape = (texture.spec.channels, patch, patch)
@@ -111,20 +115,30 @@ class TokenCache:
             dirty = keeper.refresh(texture, rows, normalisation)
         if not isinstance(dirty, torch.Tensor):
             dirty = torch.from_numpy(dirty).to(keeper.pixels.device)
-        self._kept[key] = _Kept(None if isinstance(views, DeviceViews) else views, sizes, table, keeper)
+        self._kept[key] = _Kept(layout, None if isinstance(views, DeviceViews) else views, sizes, table, keeper)
         if len(self._kept) > KEPT_VIEW_SETS:
             self._kept.popitem(last=False)
         return FreshTokens(keeper.pixels.view(*lead, *token_shape), table, dirty.view(lead), sizes)
 
-    def plan(self, views: list[View], sizes: list[tuple[int, int]]) -> Table:
+    def plan(self, views: list[View], sizes: list[tuple[int, int]], layout: Layout | None = None) -> Table:
         """The table of several views, (views, tokens); shorter ones are filled up with padding rows."""
+        layout = self.layout_for(layout)
         tables = []
         for view, size in zip(views, sizes, strict=True):
-            table = self._layout.plan(size, view.focus(size))
+            table = layout.plan(size, view.focus(size))
             table["layer"][table["layer"] != PADDING_LAYER] = view.source
             tables.append(table)
         most = max(len(table) for table in tables)
         return np.stack([table if len(table) == most else pad_table(table, most) for table in tables])
+
+    def layout_for(self, layout: Layout | None) -> Layout:
+        """The layout of one call, which may be another than the engine's; ValueError for one of another patch."""
+        if layout is not None and layout.patch != self._layout.patch:
+            raise ValueError(
+                f"layout of patch {layout.patch} for an engine whose layout has {self._layout.patch}; "
+                "its mip levels and tokens are made for that one"
+            )
+        return self._layout if layout is None else layout
 
     def forget(self, sources: Sequence[int]) -> None:
         """Drop what is kept for these views: the caller did not get it."""
@@ -150,6 +164,11 @@ class TokenCache:
         flat = (*shape[:2], shape[2] * shape[3] * shape[4])
         if tuple(out.shape) not in (shape, flat) or out.dtype != self._dtype:
             raise ValueError(f"out is {tuple(out.shape)} {out.dtype}; this call gives {shape} {self._dtype}")
+
+
+def _same_focus(views: list[View], others: list[View] | None) -> bool:
+    """Whether views look where those before them did, which were planned on the host."""
+    return others is not None and all(map(View.same_focus, views, others))
 
 
 def _copied(pixels: torch.Tensor) -> torch.Tensor:
