@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 
 from texvlm.backends.capture import CaptureRequest, FrameRecording
@@ -120,7 +119,7 @@ class CapturedFrame(FrameRecording):
         self._fixations = self._fixations if fixations is None else fixations
 
     def launch(self, stream: Stream) -> None:
-        """Queue a replay.
+        """Queue a replay: as one launch, or kernel by kernel where the caller captures a graph of its own.
 
         Raises:
             DeviceCallError: OpenGL had the array in between, and what was captured is gone.
@@ -129,7 +128,11 @@ class CapturedFrame(FrameRecording):
         if self._texture.storage.objects(stream) != self._objects:
             raise DeviceCallError("replay: the texture array was mapped anew since the capture; capture anew")
         with profile_range("replay", "sample", len(self._request.layers)):
-            self._parts.driver.launch_graph(self._executable, stream)
+            if self._parts.driver.is_capturing(stream):  # CUDA takes no graph into one that is being captured
+                for launch in self._launches:
+                    launch.run(stream)
+            else:
+                self._parts.driver.launch_graph(self._executable, stream)
 
     def close(self) -> None:
         """Destroy the graph. No replay may be under way. May be called twice."""
@@ -190,5 +193,6 @@ def _check_fixations(fixations: torch.Tensor, shape: tuple[int, ...]) -> None:
 def _moved(launch: Launch, old: torch.Tensor, new: torch.Tensor) -> Launch:
     """The same launch with fixations that lie elsewhere."""
     arguments = launch.arguments.copy()
-    arguments["fixations"] += np.uint64(new.data_ptr()) - np.uint64(old.data_ptr())
-    return replace(launch, arguments=arguments, memory=(*launch.memory, new))
+    arguments["fixations"] = int(arguments["fixations"][0]) + new.data_ptr() - old.data_ptr()
+    kept = tuple(tensor for tensor in launch.memory if tensor is not old)
+    return replace(launch, arguments=arguments, memory=(*kept, new))
