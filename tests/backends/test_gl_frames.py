@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from texvlm.backends import _gl_frames, open_backend
-from texvlm.backends._gl_pack import find_rectangles, list_tiles, pack, split_pieces
+from texvlm.backends._gl_pack import find_rectangles, pack, split_pieces
+from texvlm.backends._pack import list_tiles
 from texvlm.backends.base import Normalisation
 from texvlm.errors import DeviceCallError
 from texvlm.frames import Frame

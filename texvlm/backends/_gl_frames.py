@@ -13,10 +13,11 @@ import numpy as np
 from texvlm.backends import _gl_api as names
 from texvlm.backends._gl_buffers import Staging
 from texvlm.backends._gl_context import GlContext
-from texvlm.backends._gl_pack import Pieces, find_rectangles, list_tail, list_tiles, pack, split_pieces
+from texvlm.backends._gl_pack import find_rectangles, list_tail, pack, split_pieces
 from texvlm.backends._gl_programs import Definitions
 from texvlm.backends._gl_state import IMAGE_UNITS
 from texvlm.backends._gl_texture import GlTexture, TexelFormat
+from texvlm.backends._pack import Pieces, list_tiles
 from texvlm.pyramid import COLUMN_LEVELS
 from texvlm.regions import TILE, TileMask
 

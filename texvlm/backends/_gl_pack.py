@@ -1,7 +1,6 @@
 """Host kernels of the gl backend: which rectangles are dirty, and packing their texels for upload.
 
 Textures of three channels are stored with four (the fourth is 255 or 1), so packing adds it.
-Packed texels lie rectangle after rectangle, row by row; a single tile is a 16 x 16 rectangle.
 """
 
 from __future__ import annotations
@@ -13,13 +12,11 @@ from numba import prange
 from numpy.typing import NDArray
 
 from texvlm._compiled import compiled
+from texvlm.backends._pack import Pieces, cut_strips, pack_texels
 from texvlm.backends._threads import ThreadAccount
 from texvlm.regions import TILE, TileMask
 
-Pieces = NDArray[np.int32]
-"""Rectangles in tiles, (x, y, width, height), shape (n, 4)."""
-
-_packing = ThreadAccount()
+_widening = ThreadAccount()
 
 
 def find_rectangles(tiles: TileMask, limit: int) -> Pieces | None:
@@ -27,11 +24,6 @@ def find_rectangles(tiles: TileMask, limit: int) -> Pieces | None:
     found = np.empty((limit, 4), np.int32)
     count = _find_rectangles(tiles, found)
     return None if count > limit else found[:count]
-
-
-def list_tiles(tiles: TileMask) -> Pieces:
-    """Each masked tile as a rectangle of its own, in reading order."""
-    return _list_tiles(tiles)  # type: ignore[no-any-return]
 
 
 def list_tail(tiles: TileMask, levels: int) -> NDArray[np.int32]:
@@ -69,17 +61,16 @@ def pack(stored: NDArray[Any], pieces: Pieces, packed: NDArray[np.uint8]) -> NDA
         Byte at which each rectangle starts, (n,).
     """
     height, _, channels = stored.shape
-    texel_bytes = stored.itemsize * (4 if channels == 3 else channels)
-    strips, starts = _cut_strips(pieces)
-    words = stored.reshape(height, -1).view(np.uint32)
-    with _packing.region(int(strips[:, 2].sum()) * TILE * channels):
-        if channels != 3:
-            _copy(words, strips, packed[: packed.size // 4 * 4].view(np.uint32), stored.itemsize * channels)
-        elif stored.dtype == np.uint8:
-            _widen_bytes(words, strips, packed[: packed.size // 4 * 4].view(np.uint32))
+    if channels != 3:
+        return pack_texels(stored, pieces, packed) * np.int64(stored.itemsize * channels)
+    strips, starts = cut_strips(pieces)
+    rows = stored.reshape(height, -1)
+    with _widening.region(int(strips[:, 2].sum()) * TILE * channels):
+        if stored.dtype == np.uint8:
+            _widen_bytes(rows.view(np.uint32), strips, packed[: packed.size // 4 * 4].view(np.uint32))
         else:
-            _widen_floats(stored.reshape(height, -1), strips, packed[: packed.size // 4 * 4].view(np.float32))
-    return starts * texel_bytes  # type: ignore[no-any-return]
+            _widen_floats(rows, strips, packed[: packed.size // 4 * 4].view(np.float32))
+    return starts * np.int64(stored.itemsize * 4)
 
 
 @compiled()
@@ -114,19 +105,6 @@ def _find_rectangles(tiles, found):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def _list_tiles(tiles):  # type: ignore[no-untyped-def]
-    pieces = np.ones((np.count_nonzero(tiles), 4), np.int32)
-    count = 0
-    for y in range(tiles.shape[0]):
-        for x in range(tiles.shape[1]):
-            if tiles[y, x]:
-                pieces[count, 0] = x
-                pieces[count, 1] = y
-                count += 1
-    return pieces
-
-
-@compiled()
 def _list_tail(tiles, levels):  # type: ignore[no-untyped-def]
     rows, columns = tiles.shape
     # level 5 is the largest, and each level after it is at most as large as the one before
@@ -146,42 +124,6 @@ def _list_tail(tiles, levels):  # type: ignore[no-untyped-def]
                     count += 1
         below = dirty
     return places[:count]
-
-
-@compiled()
-def _cut_strips(pieces):  # type: ignore[no-untyped-def]
-    """(strips, starts): strips of 16 rows of texels, so that rectangles of any shape share out evenly among threads.
-
-    A strip is (x, y, width, start): texels, and the texel of the buffer where it starts. `starts`
-    has that of each rectangle.
-    """
-    strips = np.empty((pieces[:, 3].sum(), 4), np.int64)
-    starts = np.empty(len(pieces), np.int64)
-    start = 0
-    count = 0
-    for index in range(len(pieces)):
-        starts[index] = start
-        width = pieces[index, 2] * 16
-        for row in range(pieces[index, 3]):
-            strips[count, 0] = pieces[index, 0] * 16
-            strips[count, 1] = (pieces[index, 1] + row) * 16
-            strips[count, 2] = width
-            strips[count, 3] = start
-            start += width * 16
-            count += 1
-    return strips, starts
-
-
-@compiled(parallel=True)
-def _copy(words, strips, packed, texel_bytes):  # type: ignore[no-untyped-def]
-    """Texels as they are. Sixteen of them are whole words for every format."""
-    for index in prange(len(strips)):
-        first = strips[index, 0] * texel_bytes // 4
-        count = strips[index, 2] * texel_bytes // 4
-        target = strips[index, 3] * texel_bytes // 4
-        for row in range(16):
-            packed[target : target + count] = words[strips[index, 1] + row, first : first + count]
-            target += count
 
 
 @compiled(parallel=True)
