@@ -2,7 +2,8 @@
 //
 // TEXVLM_SOURCE  SOURCE_BYTES, _FLOATS, _HALVES: interleaved or planar, of any strides;
 //                SOURCE_NV12: 8-bit luma, and chroma for 2 x 2 pixels; SOURCE_P010: the same in the upper
-//                10 bits of 16; SOURCE_TEXTURE: a texture object over one 2D array, texel coordinates.
+//                10 bits of 16; SOURCE_TEXTURE: a texture object over one 2D array, texel coordinates;
+//                SOURCE_TILES: only the tiles to be written, 16 x 16 texels each, packed, edges repeated.
 //
 // Pixels are numbered from the frame's top-left corner; those beyond its right and bottom edge repeat the
 // edge. A lane asks for a group of 4 x 2 pixels, whose corner is a multiple of both.
@@ -17,11 +18,15 @@
 #define SOURCE_NV12 4
 #define SOURCE_P010 5
 #define SOURCE_TEXTURE 6
+#define SOURCE_TILES 7
+
+#define READS_BYTES (TEXVLM_SOURCE == SOURCE_BYTES || (TEXVLM_SOURCE == SOURCE_TILES && !TEXVLM_FLOAT))
+#define READS_FLOATS (TEXVLM_SOURCE == SOURCE_FLOATS || (TEXVLM_SOURCE == SOURCE_TILES && TEXVLM_FLOAT))
 
 struct FrameFields {
     unsigned long long base;            // address of the first pixel, or of its luma; or the texture object
-    unsigned long long chroma;          // address of the first U
-    long long row, column, channel;     // bytes from one to the next; may be negative
+    unsigned long long chroma;          // address of the first U; of TILES: each tile's slot, int, (rows, columns)
+    long long row, column, channel;     // bytes from one to the next; may be negative; of TILES: within a slot
     long long chroma_row, chroma_column, chroma_channel;
     int width, height;
     int access;                         // whether groups can be read as words: TEXVLM_ACCESS_*
@@ -31,7 +36,7 @@ struct FrameFields {
 
 typedef Texel Group[GROUP_HEIGHT][GROUP_WIDTH];
 
-#if TEXVLM_SOURCE == SOURCE_BYTES
+#if READS_BYTES
 
 __device__ __forceinline__ unsigned word_at(const unsigned char* place) {
     return *reinterpret_cast<const unsigned*>(place);
@@ -77,9 +82,9 @@ __device__ __forceinline__ Texel read_pixel(const FrameFields& frame, const unsi
     return texel;
 }
 
-#elif TEXVLM_SOURCE == SOURCE_FLOATS || TEXVLM_SOURCE == SOURCE_HALVES
+#elif READS_FLOATS || TEXVLM_SOURCE == SOURCE_HALVES
 
-#if TEXVLM_SOURCE == SOURCE_FLOATS
+#if READS_FLOATS
 __device__ __forceinline__ float float_at(const unsigned char* place) {
     return *reinterpret_cast<const float*>(place);
 }
@@ -183,6 +188,20 @@ __device__ __forceinline__ void read_group(const FrameFields& frame, int x, int 
 #pragma unroll
         for (int i = 0; i < GROUP_WIDTH; i++)
             group[j][i] = rgb_of(frame.colour, luma_codes[i], codes[i & 2], codes[(i & 2) + 1]);
+    }
+#elif TEXVLM_SOURCE == SOURCE_TILES
+    const int columns = (frame.width + CELLS - 1) / CELLS;
+    const int slot = reinterpret_cast<const int*>(frame.chroma)[y / CELLS * columns + x / CELLS];
+    const unsigned char* first = reinterpret_cast<const unsigned char*>(frame.base) + slot * (CELLS * frame.row);
+#pragma unroll
+    for (int j = 0; j < GROUP_HEIGHT; j++) {
+        const unsigned char* line = first + (y % CELLS + j) * frame.row;
+#if READS_BYTES
+        read_packed(line, x % CELLS, group[j]);
+#else
+#pragma unroll
+        for (int i = 0; i < GROUP_WIDTH; i++) group[j][i] = read_pixel(frame, line, x % CELLS + i);
+#endif
     }
 #else
 #pragma unroll

@@ -7,11 +7,12 @@ and hence which tokens must be sampled again, is found and kept on the device.
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -27,20 +28,21 @@ from texvlm.backends.cuda.api import Driver, Stream
 from texvlm.backends.cuda.arrays import CudaTexture, OwnArray, Storage, array_bytes, create_texture
 from texvlm.backends.cuda.attached import AttachingBackend, Attachments
 from texvlm.backends.cuda.device_state import CudaKeeper, DeviceTiles, Parts, to_mask
+from texvlm.backends.cuda.frame_pixels import FramePixels, all_resident, lies_on_host, resident_pixels
 from texvlm.backends.cuda.graphs import CapturedFrame
-from texvlm.backends.cuda.ingest import FramePixels, Ingest
+from texvlm.backends.cuda.host_frames import HostFrames
+from texvlm.backends.cuda.host_policy import HostDetection, HostPolicy
+from texvlm.backends.cuda.ingest import Ingest
 from texvlm.backends.cuda.kernels import Compiler, Kernels
 from texvlm.backends.cuda.planner import Planner
 from texvlm.backends.cuda.sampler import Sampler
-from texvlm.backends.cuda.staging import Staging
-from texvlm.device_frames import DeviceFrame, DeviceReader
+from texvlm.device_frames import DeviceReader
 from texvlm.errors import ClosedError
 from texvlm.frames import Frame
 from texvlm.layouts import Layout
 from texvlm.layouts.table import Table
 from texvlm.pyramid import TextureSpec, level_size
 from texvlm.regions import TileMask
-from texvlm.yuv import YuvFrame
 
 if TYPE_CHECKING:
     from texvlm.backends.base import Picture
@@ -57,7 +59,14 @@ class CudaBackend(AttachingBackend):
 
     name = "cuda"
 
-    def __init__(self, driver: Driver, compiler: Compiler, *, filtering: Filtering = "hardware") -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        compiler: Compiler,
+        *,
+        filtering: Filtering = "hardware",
+        detect_host_frames: HostDetection | HostPolicy = "auto",
+    ) -> None:
         self.device = driver.device
         self._driver = driver
         self._filtering = filtering
@@ -65,9 +74,9 @@ class CudaBackend(AttachingBackend):
         self._ingest = Ingest(driver, self._kernels)
         self._sampler = Sampler(driver, self._kernels, filtering)
         self._planner = Planner(driver, self._kernels)
-        self._staging = Staging(driver)
         self._attachments = Attachments(driver)
         self._totals = torch.zeros(len(TOTALS), dtype=torch.int64, device=driver.device)
+        self._host_frames = HostFrames(driver, self._ingest, HostPolicy.of(detect_host_frames), self._totals)
         self._parts = Parts(driver, self._ingest, self._planner, self._sampler, self._totals)
         self._counted = Counters()
         self._order = driver.create_event()
@@ -105,6 +114,7 @@ class CudaBackend(AttachingBackend):
         handle = self._handle(texture)
         texture.handle = None
         self._textures.remove(handle)
+        self._host_frames.forget(handle)
         self._wait_for_device()
         handle.storage.close()
         self._array_bytes["live"] -= array_bytes(handle.spec)
@@ -140,6 +150,7 @@ class CudaBackend(AttachingBackend):
         check_frame(texture.spec, layer, frame)
         check_tiles(tiles, frame.size)
         with self._queue() as stream, self._on_device(frame, stream) as pixels:
+            self._host_frames.written(handle, (layer,), stream)
             self._ingest.upload(handle, layer, self._to_device(tiles), pixels, stream=stream, totals=self._totals)
 
     def build_mips(self, texture: Texture, layer: int, tiles: TileMask) -> None:
@@ -155,16 +166,21 @@ class CudaBackend(AttachingBackend):
         handle = self._handle(texture)
         check_frame(texture.spec, layer, frame)
         with self._queue() as stream:
-            with self._on_device(frame, stream) as pixels:
-                tiles = self._ingest.refresh(handle, layer, pixels, limit=threshold, stream=stream, totals=self._totals)
+            if lies_on_host(frame, self.device):
+                tiles = self._host_frames.refresh(handle, layer, frame, limit=threshold, stream=stream)
+            else:
+                totals = self._totals
+                self._host_frames.written(handle, (layer,), stream)
+                with self._on_device(frame, stream) as pixels:
+                    tiles = self._ingest.refresh(handle, layer, pixels, limit=threshold, stream=stream, totals=totals)
             if threshold is not None:
-                self._counted.tiles_compared += tiles.numel()
-            return DeviceTiles(tiles, self._queue)
+                self._counted.tiles_compared += math.prod(tiles.shape)
+            return tiles if isinstance(tiles, np.ndarray) else DeviceTiles(tiles, self._queue)
 
     def release_frames(self) -> None:
         """See Backend."""
         with self._lock:
-            self._staging.wait()
+            self._host_frames.wait()
 
     def reader(self) -> DeviceReader | None:
         """See Backend."""
@@ -175,24 +191,13 @@ class CudaBackend(AttachingBackend):
         """See Backend."""
         return tensor.device == self._driver.device
 
-    @contextmanager
-    def _on_device(self, frame: Picture, stream: Stream) -> Iterator[FramePixels]:
+    def _on_device(self, frame: Picture, stream: Stream) -> AbstractContextManager[FramePixels]:
         """A frame as kernels queued on the stream inside the scope read it."""
         if isinstance(frame, AttachedFrame):
-            with self._attachments.pixels(frame, stream) as pixels:
-                yield pixels
-            return
-        if (resident := self._resident(frame)) is not None:
-            yield resident
-            return
-        if self._driver.is_capturing(stream):
-            raise ValueError("a frame in host memory cannot be part of a captured graph; put it on the device before")
-        if isinstance(frame, YuvFrame):
-            with self._staging.bring([frame.y, frame.uv], stream) as (y, uv):
-                yield FramePixels.from_yuv(replace(frame, y=y, uv=uv))
-            return
-        with self._staging.bring([frame.pixels], stream) as (pixels_there,):
-            yield FramePixels.from_tensor(pixels_there)
+            return self._attachments.pixels(frame, stream)
+        if lies_on_host(frame, self.device):
+            return self._host_frames.pixels(frame, stream)
+        return nullcontext(resident_pixels(frame, self.device))
 
     # ------------------------------------------------------------------ tokens out
 
@@ -244,30 +249,16 @@ class CudaBackend(AttachingBackend):
         """See Backend."""
         handle = self._handle(request.texture)
         with self._queue() as stream:
-            return CapturedFrame(self._parts, handle, request, self._all_resident(frames), stream)
+            return CapturedFrame(self._parts, handle, request, all_resident(frames, self.device), stream)
 
     def replay(self, recording: FrameRecording, frames: Sequence[Picture], fixations: torch.Tensor | None) -> None:
         """See Backend. One launch."""
         assert isinstance(recording, CapturedFrame), "this backend captured it"
         with self._queue() as stream:
-            recording.place(self._all_resident(frames), fixations, stream)
+            recording.place(all_resident(frames, self.device), fixations, stream)
+            self._host_frames.written(*recording.written, stream)
             recording.launch(stream)
             self._counted.tiles_compared += recording.tiles
-
-    def _resident(self, frame: Picture) -> FramePixels | None:
-        """A frame that lies on the device, as kernels read it; None for others."""
-        if isinstance(frame, DeviceFrame):
-            return FramePixels.from_tensor(frame.pixels, origin=frame.origin)
-        if isinstance(frame, YuvFrame) and isinstance(frame.y, torch.Tensor) and self.owns(frame.y):
-            return FramePixels.from_yuv(frame)
-        return None
-
-    def _all_resident(self, frames: Sequence[Picture]) -> list[FramePixels]:
-        """Frames as kernels read them; ValueError where one does not lie on the device."""
-        found = [pixels for frame in frames if (pixels := self._resident(frame)) is not None]
-        if len(found) < len(frames):
-            raise ValueError("a captured frame must lie on the device: give a tensor there, or a YuvFrame of tensors")
-        return found
 
     def release(self, recording: FrameRecording) -> None:
         """See Backend. Waits for replays under way."""
@@ -307,6 +298,7 @@ class CudaBackend(AttachingBackend):
             "torch": torch.__version__,
             "filtering": self._filtering,
             "mapping": "cuda",
+            "host_frames": self._host_frames.describe(),
             "array_bytes": self._array_bytes["live"],
             "array_bytes_peak": self._array_bytes["peak"],
             "device_bytes_free": free,
@@ -327,7 +319,7 @@ class CudaBackend(AttachingBackend):
                 steps.callback(self._driver.destroy_event, self._order)
                 for handle in self._textures:
                     steps.callback(handle.storage.close)
-                for part in (self._ingest, self._planner, self._sampler, self._staging, self._attachments):
+                for part in (self._ingest, self._planner, self._sampler, self._host_frames, self._attachments):
                     steps.callback(part.close)
                 steps.callback(self._wait_for_device)
 
@@ -383,12 +375,18 @@ class CudaBackend(AttachingBackend):
         return texture.handle
 
 
-def open_cuda(ordinal: int | None = None, *, filtering: Filtering = "hardware") -> CudaBackend:
+def open_cuda(
+    ordinal: int | None = None,
+    *,
+    filtering: Filtering = "hardware",
+    detect_host_frames: HostDetection | HostPolicy = "auto",
+) -> CudaBackend:
     """A backend on a GPU whose arrays CUDA owns.
 
     Args:
         ordinal: the device's number among those that CUDA sees; None for torch's current one.
         filtering: "hardware" for the texture units, "exact" for 32-bit arithmetic on fetched texels.
+        detect_host_frames: who compares packed frames from host memory: "host", "device", or "auto"; see `host_policy`.
     Raises:
         BackendUnavailable: there is no usable GPU, driver, torch or cuda-bindings; says which, and what to do.
     """
@@ -396,5 +394,6 @@ def open_cuda(ordinal: int | None = None, *, filtering: Filtering = "hardware") 
     from texvlm.backends.cuda.compiler import NvrtcCompiler
     from texvlm.backends.cuda.opening import open_driver
 
+    policy = HostPolicy.of(detect_host_frames)
     driver = open_driver(ordinal)
-    return CudaBackend(driver, NvrtcCompiler(driver.info.architecture), filtering=filtering)
+    return CudaBackend(driver, NvrtcCompiler(driver.info.architecture), filtering=filtering, detect_host_frames=policy)

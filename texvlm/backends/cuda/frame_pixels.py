@@ -1,22 +1,28 @@
 """A new frame as the device reads it: where its pixels lie and what they are. Mirrors cuda/frame_pixels.cuh.
 
 Nothing is copied or converted beforehand: interleaved or planar pixels of any strides, 4:2:0 planes as a
-decoder leaves them, and an app's own texture are all read by the one kernel that compares them.
+decoder leaves them, and an app's own texture are all read by the one kernel that compares them. Of a
+frame that was compared on the host there are only the tiles that changed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from texvlm.frames import Origin
+from texvlm.device_frames import DeviceFrame
+from texvlm.frames import Frame, Origin
 from texvlm.pyramid import ElementType, TextureSpec
 from texvlm.yuv import YuvFrame
+
+if TYPE_CHECKING:
+    from texvlm.backends.base import Picture
 
 
 class Source(IntEnum):
@@ -28,6 +34,7 @@ class Source(IntEnum):
     NV12 = 4
     P010 = 5
     TEXTURE = 6
+    TILES = 7
 
 
 class Access(IntEnum):
@@ -69,6 +76,7 @@ _ACCEPTED: dict[Source, tuple[tuple[int, ...], tuple[ElementType, ...]]] = {
     Source.NV12: ((3,), ("uint8",)),
     Source.P010: ((3,), ("uint8",)),
     Source.TEXTURE: ((3, 4), ("uint8", "float32")),
+    Source.TILES: (_ANY, ("uint8", "float32")),
 }
 """Channels and element types of the textures that take each kind."""
 
@@ -168,6 +176,23 @@ class FramePixels:
         fields["flipped"] = _is_flipped(origin)
         return cls(size, Source.TEXTURE, _ACCEPTED[Source.TEXTURE][0], fields)
 
+    @classmethod
+    def from_tiles(cls, texels: torch.Tensor, slots: torch.Tensor, size: tuple[int, int]) -> FramePixels:
+        """A frame of which only some tiles are there, and no others are asked for.
+
+        Args:
+            texels: (count, 16, 16, channels), contiguous, of the texture's element type; beyond the frame's
+                edge its last pixels repeat.
+            slots: which of them each tile of the frame is, int32, (rows, columns), contiguous; -1 for none.
+            size: (width, height) of the frame.
+        """
+        fields = _fields(size, texels.data_ptr(), Access.PACKED)
+        fields["chroma"] = slots.data_ptr()
+        fields["row"], fields["column"], fields["channel"] = (
+            step * texels.element_size() for step in texels.stride()[1:]
+        )
+        return cls(size, Source.TILES, (int(texels.shape[3]),), fields, (texels, slots))
+
     def check_fits(self, spec: TextureSpec) -> None:
         """ValueError unless a layer of the texture array takes this frame."""
         width, height = self.size
@@ -180,6 +205,27 @@ class FramePixels:
                 f"frame of {self.source.name} for textures of {channels} channels of {' or '.join(dtypes)}; "
                 f"this texture takes {spec.channels} of {spec.dtype}"
             )
+
+
+def lies_on_host(frame: Picture, device: torch.device) -> TypeGuard[Frame | YuvFrame]:
+    """Whether a frame must be brought to the device before kernels can read it."""
+    if isinstance(frame, YuvFrame):
+        return not (isinstance(frame.y, torch.Tensor) and frame.y.device == device)
+    return isinstance(frame, Frame)
+
+
+def resident_pixels(frame: Picture, device: torch.device) -> FramePixels:
+    """A frame that lies on the device, as kernels read it. ValueError for others."""
+    if isinstance(frame, DeviceFrame):
+        return FramePixels.from_tensor(frame.pixels, origin=frame.origin)
+    if isinstance(frame, YuvFrame) and not lies_on_host(frame, device):
+        return FramePixels.from_yuv(frame)
+    raise ValueError("a captured frame must lie on the device: give a tensor there, or a YuvFrame of tensors")
+
+
+def all_resident(frames: Iterable[Picture], device: torch.device) -> list[FramePixels]:
+    """`resident_pixels` of each."""
+    return [resident_pixels(frame, device) for frame in frames]
 
 
 def sources_of(spec: TextureSpec) -> tuple[Source, ...]:

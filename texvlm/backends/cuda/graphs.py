@@ -85,6 +85,11 @@ class CapturedFrame(FrameRecording):
         self._nodes: list[int] = []
         self._record()
 
+    @property
+    def written(self) -> tuple[CudaTexture, tuple[int, ...]]:
+        """The texture array, and its layers, that a replay writes."""
+        return self._texture, tuple(self._request.frame_layers)
+
     def place(self, frames: Sequence[FramePixels], fixations: torch.Tensor | None, stream: Stream) -> None:
         """Let the next replays read other frames, and other fixations where they are given.
 

@@ -130,10 +130,20 @@ class Ingest:
         totals: torch.Tensor,
     ) -> None:
         """Write the given tiles, bool or uint8, (rows, columns), of level 0 alone; arguments as of `refresh`."""
-        mode, objects = Mode.WRITE | Mode.STAMP, texture.storage.objects(stream)
-        launches = [self._pass_over(texture, objects, layer, tiles, mode, frame)]
-        launches += self._tail(texture, objects, layer, tiles, mode, totals, frame.size)
-        _run(launches, stream)
+        self._write(texture, layer, tiles, frame, Mode.WRITE | Mode.STAMP, stream, totals)
+
+    def update(
+        self,
+        texture: CudaTexture,
+        layer: int,
+        tiles: torch.Tensor,
+        frame: FramePixels,
+        *,
+        stream: Stream,
+        totals: torch.Tensor,
+    ) -> None:
+        """Write the given tiles and all above them in one pass: `refresh` of a frame compared elsewhere."""
+        self._write(texture, layer, tiles, frame, Mode.WRITE | Mode.BUILD | Mode.STAMP, stream, totals)
 
     def build_mips(
         self,
@@ -200,6 +210,21 @@ class Ingest:
         mode = Mode.WRITE | Mode.BUILD | Mode.STAMP | (Mode.ALL if limit is None else Mode.COMPARE)
         first = self._pass_over(texture, objects, layer, tiles, mode, frame, limit)
         return [first, *self._tail(texture, objects, layer, tiles, mode, totals, frame.size)]
+
+    def _write(
+        self,
+        texture: CudaTexture,
+        layer: int,
+        tiles: torch.Tensor,
+        frame: FramePixels,
+        mode: Mode,
+        stream: Stream,
+        totals: torch.Tensor,
+    ) -> None:
+        """Queue an update of given tiles from a frame."""
+        objects = texture.storage.objects(stream)
+        launches = [self._pass_over(texture, objects, layer, tiles, mode, frame)]
+        _run([*launches, *self._tail(texture, objects, layer, tiles, mode, totals, frame.size)], stream)
 
     def _pass_over(
         self,
