@@ -143,12 +143,10 @@ inline T fetch(unsigned long long handle, const char* call, float x, float y, in
         fail("%s: %u channels are read of an array with %u", call, Result<T>::channels, image.channels);
     if (Result<T>::real != (image.normalised || image.element != UNSIGNED8))
         fail("%s: object %#llx hands out %s", call, handle, Result<T>::real ? "integers" : "floats");
-    // mip-mapped arrays: the fraction of the level has 8 bits, too
-    double fixed = std::floor(double(lod) * 256 + 0.5) / 256, last = image.levels - 1;
-    double level = fixed > 0 ? (fixed < last ? fixed : last) : 0, whole = std::floor(level);
-    Texel texel = filter_level(image, x, y, layer, unsigned(whole));
-    if (level > whole) texel = mixed(texel, filter_level(image, x, y, layer, unsigned(whole) + 1), level - whole);
-    return Result<T>::of(texel);
+    // mip-mapped arrays: point filtering between levels reads the nearest one
+    double nearest = std::floor(double(lod) + 0.5), last = image.levels - 1;
+    double level = nearest > 0 ? (nearest < last ? nearest : last) : 0;
+    return Result<T>::of(filter_level(image, x, y, layer, unsigned(level)));
 }
 
 // ---------------------------------------------------------------- surfaces

@@ -112,7 +112,7 @@ class Driver(ABC):
 
     @abstractmethod
     def create_texture_object(self, array: int, levels: int, dtype: ElementType) -> int:
-        """A sampler over every level: normalised coordinates, clamped, linear, linear between levels.
+        """A sampler over every level: normalised coordinates, clamped, linear within the level nearest to the LOD.
 
         8-bit texels read as k/255.
         """

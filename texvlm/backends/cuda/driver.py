@@ -123,10 +123,10 @@ class CudaDriver(Driver):
         sampler = self._sampler(normalised=dtype == "uint8")
         sampler.normalizedCoords = 1  # nothing else is allowed for mip-mapped arrays
         sampler.filterMode = runtime.cudaTextureFilterMode.cudaFilterModeLinear
-        sampler.mipmapFilterMode = runtime.cudaTextureFilterMode.cudaFilterModeLinear
+        # kernels fetch whole levels and mix them: the unit must not touch the next one, whose weight would be 0
+        sampler.mipmapFilterMode = runtime.cudaTextureFilterMode.cudaFilterModePoint
         sampler.minMipmapLevelClamp = 0.0
         sampler.maxMipmapLevelClamp = float(levels - 1)  # left at 0 it would pin every fetch to the base
-        sampler.disableTrilinearOptimization = 1  # the promised bound is that of true trilinear filtering
         return self._handle("cudaCreateTextureObject", self._call("cudaCreateTextureObject", resource, sampler, None))
 
     def create_level_texture_object(self, level: int, *, normalised: bool) -> int:
@@ -187,6 +187,7 @@ class CudaDriver(Driver):
         """See Driver."""
         result = self._runtime.cudaEventQuery(event)
         if result[0] == NOT_READY:
+            self._runtime.cudaGetLastError()  # kept until read: a later caller would take it for a failure
             return False
         self._check("cudaEventQuery", result)
         return True
