@@ -32,6 +32,7 @@ RANKS = [
     {"engine"},
     {"store"},
     {"drawing"},
+    {"encoders"},
     {"encode"},
     {"bench", "doctor"},
     {"demo"},
@@ -48,11 +49,12 @@ LIGHT = {
     "yuv",
     "glyphs",
 }  # NumPy, and Numba for one kernel
-HEAVY = {"torch", "av", "cv2", "safetensors", "pydantic", "typer", "rich"}
+HEAVY = {"torch", "av", "cv2", "safetensors", "pydantic", "typer", "rich", "transformers"}
 ONLY_IN = {  # libraries that one part alone may import
     "typer": {"cli"},
     "rich": {"cli"},
     "safetensors": {"store"},
+    "transformers": {"encoders"},
     "cv2": {"bench", "cli"},
 }
 

@@ -10,7 +10,7 @@ fixations are (u, v), the frame spanning 0..1; inside, everything is level-0 tex
 
 Layers of the package; a module imports from those to its right only:
 
-    cli -> bench -> encode -> drawing -> store -> engine -> sources, fixation, tokens -> backends
+    cli -> bench -> encode -> encoders -> drawing -> store -> engine -> sources, fixation, tokens -> backends
         -> layouts, device_frames -> yuv -> frames -> pyramid, visual_field -> regions -> errors
 
 Importing this package loads nothing heavy; names are resolved when first used.
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         ClosedError,
         DeviceCallError,
         KernelBuildError,
+        ModelError,
         SourceError,
         StoreError,
         TexvlmError,
@@ -58,6 +59,8 @@ _HOME = {
     "Frame": "frames",
     "GazeTrack": "fixation",
     "KernelBuildError": "errors",
+    "ModelError": "errors",
+    "LookError": "errors",
     "SourceError": "errors",
     "StoreError": "errors",
     "SubmitReport": "residency",
@@ -87,6 +90,7 @@ __all__ = [
     "Frame",
     "GazeTrack",
     "KernelBuildError",
+    "ModelError",
     "SourceError",
     "StoreError",
     "SubmitReport",

@@ -37,3 +37,11 @@ class SourceError(TexvlmError):
 
 class StoreError(TexvlmError):
     """A token folder cannot be written, read or resumed."""
+
+
+class ModelError(TexvlmError):
+    """A model folder or model cannot be used."""
+
+
+class LookError(TexvlmError):
+    """A look policy failed, or gave a look that cannot be used; names the policy and the source."""

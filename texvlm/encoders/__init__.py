@@ -1,0 +1,20 @@
+"""Encoders: TokenBatches into the vision models that people use, with the model's own modules.
+
+    from texvlm import encoders
+    encoder = encoders.load("path/to/vit-base-patch16-224")      # pip install "texvlm[hf]"
+    engine = Engine(patch=encoder.patch, mean=encoder.mean, std=encoder.std)
+    features = encoder(engine.tokens(gaze), readout=encoders.Readout.near(gaze))
+
+This package never sees frames or textures, and imports transformers only when a model is loaded.
+"""
+
+from __future__ import annotations
+
+from texvlm.encoders.base import Encoder
+from texvlm.encoders.features import Features
+from texvlm.encoders.geometry import Geometry
+from texvlm.encoders.loading import ADAPTERS, load, register
+from texvlm.encoders.positions import ScaleEmbedding
+from texvlm.encoders.readout import Readout
+
+__all__ = ["ADAPTERS", "Encoder", "Features", "Geometry", "Readout", "ScaleEmbedding", "load", "register"]

@@ -1,0 +1,171 @@
+"""Loading a model: from a local folder, or from a model that is loaded already.
+
+The configuration's `model_type` chooses the adapter. Nothing is downloaded: a folder holds what
+`save_pretrained` writes, config.json and *.safetensors, and preprocessor_config.json for the normalisation.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from texvlm.encoders.base import Encoder
+from texvlm.encoders.positions import PositionMethod, check_method
+from texvlm.errors import ModelError
+
+Factory = Callable[..., Encoder]
+"""Called as factory(model, name=..., mean=..., std=..., positions=...); mean and std are None where unknown."""
+
+ADAPTERS: dict[str, str | Factory] = {
+    "vit": "texvlm.encoders.vit:ViTEncoder",
+}
+"""Adapter of each model type, or where it is: "module:name", imported when first used."""
+
+
+def register(model_type: str, factory: Factory) -> None:
+    """Make `load` use a factory for a model type of transformers, instead of an adapter there may be.
+
+    Args:
+        model_type: as config.json says it.
+        factory: an Encoder's class, or a function that is called the same way.
+    Raises:
+        TypeError: the factory cannot be called.
+    """
+    if not callable(factory):
+        raise TypeError(f"factory {factory!r} of model type {model_type!r} cannot be called; give an Encoder's class")
+    ADAPTERS[model_type] = factory
+
+
+def load(
+    model: str | os.PathLike[str] | nn.Module,
+    *,
+    positions: PositionMethod = "bilinear",
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> Encoder:
+    """An encoder, in evaluation mode.
+
+    Args:
+        model: a local folder, or a model of transformers, which is used and not copied.
+        positions: how the model's position table is read off the grid, see texvlm.encoders.positions.
+        device: where it runs; None for the CPU, or where the model is.
+        dtype: element type; None for what the weights are stored in, or what the model has.
+    Raises:
+        ModelError: the folder is missing or incomplete, its weights do not fit its configuration, or
+            no adapter takes such a model; says what to do.
+        ValueError: an unknown way to read positions.
+    """
+    check_method(positions)
+    if isinstance(model, nn.Module):
+        name, mean, std = type(model).__name__, None, None
+    else:
+        folder = Path(model)
+        model_type = _read_config(folder)["model_type"]
+        _factory(str(model_type), str(folder))  # before the weights are read
+        mean, std = _read_normalisation(folder)
+        name, model = folder.name, _read_model(folder, dtype)
+    model_type = getattr(getattr(model, "config", None), "model_type", None)
+    factory = _factory(str(model_type), name)
+    encoder = factory(model, name=name, mean=mean, std=std, positions=positions)
+    return encoder.to(device=device, dtype=dtype).eval()
+
+
+def _factory(model_type: str, name: str) -> Factory:
+    adapter = ADAPTERS.get(model_type)
+    if adapter is None:
+        raise ModelError(
+            f"{name}: no adapter for model type {model_type!r}; there are {', '.join(sorted(ADAPTERS))}, and "
+            "texvlm.encoders.register takes your own"
+        )
+    if not isinstance(adapter, str):
+        return adapter
+    module, attribute = adapter.split(":")
+    factory: Factory = getattr(import_module(module), attribute)
+    return factory
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    """config.json of a folder, which names a model type."""
+    if not folder.is_dir():
+        raise ModelError(
+            f"{folder}: no such folder; texvlm downloads nothing, so fetch the model first, for instance with "
+            "`hf download NAME --local-dir FOLDER`, and give that folder"
+        )
+    config = _read_json(folder / "config.json")
+    if config is None:
+        raise ModelError(f"{folder}: no config.json; give a folder as save_pretrained of transformers writes it")
+    if not isinstance(config.get("model_type"), str):
+        raise ModelError(f"{folder / 'config.json'}: names no model_type; it is not a model's configuration")
+    if not any(folder.glob("*.safetensors")):
+        raise ModelError(f"{folder}: no *.safetensors; fetch the weights beside config.json")
+    return config
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object; None without the file."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read as JSON ({error}); fetch it again") from error
+    if not isinstance(found, dict):
+        raise ModelError(f"{path}: holds no JSON object; fetch it again")
+    return found
+
+
+def _read_normalisation(folder: Path) -> tuple[list[float] | None, list[float] | None]:
+    """Mean and standard deviation that the model was trained with, where the folder says so."""
+    found = _read_json(folder / "preprocessor_config.json") or {}
+    return found.get("image_mean"), found.get("image_std")
+
+
+def _read_model(folder: Path, dtype: torch.dtype | None) -> nn.Module:
+    """The model of a folder, every weight of which was found and fits."""
+    try:
+        import transformers
+    except ImportError as error:
+        raise ModelError("transformers is not installed; pip install 'texvlm[hf]'") from error
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+        named = [getattr(transformers, name, None) for name in config.architectures or ()]
+        kind = next(filter(None, named), None) or transformers.AutoModel
+        with _without_progress_bar():
+            model, report = kind.from_pretrained(
+                folder, local_files_only=True, dtype="auto" if dtype is None else dtype, output_loading_info=True
+            )
+    except ModelError:
+        raise
+    except Exception as error:  # transformers, safetensors and torch raise all kinds; none leaves anything open
+        first = str(error).strip().splitlines()
+        raise ModelError(f"{folder}: cannot be loaded ({first[0] if first else type(error).__name__})") from error
+    for kind_of, remedy in (("missing_keys", "are missing"), ("mismatched_keys", "do not fit the configuration")):
+        keys = sorted(str(key[0] if isinstance(key, tuple) else key) for key in report[kind_of])
+        if keys:
+            raise ModelError(
+                f"{folder}: {len(keys)} weights {remedy}, {keys[0]} among them; fetch the model's files again"
+            )
+    loaded: nn.Module = model
+    return loaded
+
+
+@contextmanager
+def _without_progress_bar() -> Iterator[None]:
+    """transformers draws one on standard error, unasked, also for the smallest model."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

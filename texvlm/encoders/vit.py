@@ -1,0 +1,101 @@
+"""ViT: the plain vision transformer with a learned position table and a class token.
+
+Takes ViTModel and ViTForImageClassification of transformers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+import torch
+
+from texvlm.encoders.attention import Attention, run_blocks
+from texvlm.encoders.base import Encoder, square_side
+from texvlm.encoders.geometry import Geometry
+from texvlm.encoders.positions import PositionMethod, look_up, table_of
+
+if TYPE_CHECKING:
+    from transformers import ViTForImageClassification, ViTModel
+
+MEAN = STD = (0.5, 0.5, 0.5)
+"""Normalisation that the published weights were trained with."""
+
+
+class ViTEncoder(Encoder):
+    """A ViT of transformers, with its classifier where it has one. See Encoder for arguments and errors."""
+
+    def __init__(
+        self,
+        model: ViTModel | ViTForImageClassification,
+        *,
+        name: str = "vit",
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        positions: PositionMethod = "bilinear",
+    ) -> None:
+        body = _body_of(model)
+        patches = body.embeddings.patch_embeddings
+        patch = square_side(patches.patch_size, what="patches")
+        height, width = patches.image_size
+        channels = body.config.num_channels
+        super().__init__(
+            model,
+            name=name,
+            patch=patch,
+            width=body.config.hidden_size,
+            native_grid=(height // patch, width // patch),
+            mean=MEAN[:1] * channels if mean is None else mean,
+            std=STD[:1] * channels if std is None else std,
+            positions=positions,
+        )
+        table_of(self._entries[1:], self.native_grid)
+
+    @property
+    def body(self) -> ViTModel:
+        """The model without its classifier."""
+        return _body_of(self.model)
+
+    @property
+    def _entries(self) -> torch.Tensor:
+        """Positions of the class token and of every patch, (1 + rows * columns, width)."""
+        return self.body.embeddings.position_embeddings[0]
+
+    def embed(self, pixels: torch.Tensor) -> torch.Tensor:
+        """See Encoder."""
+        return cast(torch.Tensor, self.body.embeddings.patch_embeddings(pixels))[:, 0]
+
+    def positions(self, geometry: Geometry) -> torch.Tensor:
+        """See Encoder."""
+        return look_up(table_of(self._entries[1:], self.native_grid), geometry, method=self.position_method)
+
+    def prefix(self) -> torch.Tensor:
+        """See Encoder."""
+        return self.body.embeddings.cls_token + self._entries[:1]
+
+    def run(self, hidden: torch.Tensor, geometry: Geometry, attention: Attention) -> torch.Tensor:
+        """See Encoder."""
+        hidden = self.body.embeddings.dropout(hidden)
+        return cast(torch.Tensor, self.body.layernorm(run_blocks(self.body.layers, hidden, attention)))
+
+    def pool(self, states: torch.Tensor) -> torch.Tensor:
+        """See Encoder: through the pooler where the model has one."""
+        pooler = self.body.pooler
+        if pooler is None:
+            return states
+        return cast(torch.Tensor, pooler(states.flatten(0, -2)[:, None])).reshape(*states.shape[:-1], -1)
+
+    def head(self, pooled: torch.Tensor) -> torch.Tensor:
+        """See Encoder."""
+        classifier = getattr(self.model, "classifier", None)
+        return super().head(pooled) if classifier is None else cast(torch.Tensor, classifier(pooled))
+
+    @property
+    def labels(self) -> dict[int, str]:
+        """See Encoder."""
+        has_head = getattr(self.model, "classifier", None) is not None
+        return {int(k): str(v) for k, v in (self.body.config.id2label or {}).items()} if has_head else {}
+
+
+def _body_of(model: object) -> ViTModel:
+    return cast("ViTModel", getattr(model, "vit", model))
