@@ -21,6 +21,7 @@ from texvlm.backends.base import Backend, Filtering
 from texvlm.backends.cuda.backend import CudaBackend, open_cuda
 from texvlm.backends.cuda.gl_backend import CudaGlBackend, Mapping, open_cuda_gl
 from texvlm.backends.cuda.gl_context import open_headless_for
+from texvlm.backends.cuda.host_policy import HostDetection
 from texvlm.errors import BackendUnavailable
 
 MAPPINGS: tuple[Mapping, ...] = ("resident", "epochs")
@@ -37,10 +38,15 @@ def gl_backend() -> Iterator[Backend]:
     backend.close()
 
 
+def detection_of(filtering: Filtering) -> HostDetection:
+    """One of the two, never by chance, so that the suite runs on both."""
+    return "host" if filtering == "exact" else "device"
+
+
 def _host_cuda(filtering: Filtering, mapping: Mapping | None = None) -> Iterator[Backend]:
     """The cuda backend on its own kernels compiled for the host; it must leave nothing behind, and break no rule.
 
-    With a mapping, OpenGL owns its arrays.
+    With a mapping, OpenGL owns its arrays. See `detection_of` for where frames from host memory are compared.
     """
     try:
         driver, compiler = open_host_device()
@@ -48,9 +54,10 @@ def _host_cuda(filtering: Filtering, mapping: Mapping | None = None) -> Iterator
         unavailable("cuda-host", str(refusal))
     backend: Backend
     if mapping is None:
-        backend = CudaBackend(driver, compiler, filtering=filtering)
+        backend = CudaBackend(driver, compiler, filtering=filtering, detect_host_frames=detection_of(filtering))
     else:
-        backend = CudaGlBackend(driver, compiler, open_headless_for(driver), mapping=mapping, filtering=filtering)
+        context = open_headless_for(driver)
+        backend = CudaGlBackend(driver, compiler, context, mapping=mapping, detect_host_frames="host")
     yield backend
     backend.close()
     assert not driver.leaks()
@@ -89,7 +96,10 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
         return
     if name.startswith("cuda"):
         try:
-            backend: Backend = open_cuda(filtering=filtering) if mapping is None else open_cuda_gl(mapping=mapping)
+            if mapping is None:
+                backend: Backend = open_cuda(filtering=filtering, detect_host_frames=detection_of(filtering))
+            else:
+                backend = open_cuda_gl(mapping=mapping)
         except BackendUnavailable as refusal:
             unavailable("cuda", str(refusal))
     else:

@@ -27,6 +27,7 @@ from texvlm.backends.cuda.attached import Attachments
 from texvlm.backends.cuda.backend import CudaBackend
 from texvlm.backends.cuda.gl_arrays import GlArray, GlArrays
 from texvlm.backends.cuda.gl_context import open_current_for, open_headless_for, probe_interop
+from texvlm.backends.cuda.host_policy import HostDetection, HostPolicy
 from texvlm.backends.cuda.interop import Interop
 from texvlm.backends.cuda.kernels import Compiler
 from texvlm.backends.gl import GlBackend
@@ -53,13 +54,14 @@ class CudaGlBackend(CudaBackend):
         *,
         mapping: Mapping,
         filtering: Filtering = "hardware",
+        detect_host_frames: HostDetection | HostPolicy = "auto",
     ) -> None:
         """On a context from `gl_context.open_headless_for` or `open_current_for`.
 
         Raises:
             BackendUnavailable: the two sides do not see the same texels.
         """
-        super().__init__(driver, compiler, filtering=filtering)
+        super().__init__(driver, compiler, filtering=filtering, detect_host_frames=detect_host_frames)
         self._mapping = mapping
         self._frames_by_gl = mapping == "epochs"
         self._gl = GlBackend(context)
@@ -80,6 +82,7 @@ class CudaGlBackend(CudaBackend):
     def lent_to_gl(self, texture: Texture) -> Iterator[int]:
         """OpenGL's name of a texture array, which is OpenGL's until the scope ends; see GlArray.lent_to_gl."""
         with self._queue() as stream, self._array(texture).lent_to_gl(stream) as name:
+            self._host_frames.bar(self._handle(texture))  # OpenGL may write it, and nobody would tell
             yield name
 
     # ------------------------------------------------------------------ frames in, by OpenGL
