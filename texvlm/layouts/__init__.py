@@ -10,6 +10,8 @@ which backend will sample. Six are offered, with the ring presets by name:
     sunflower   exact count, scattered; does not cover
     logpolar    rings x wedges, for compatibility; does not cover, and cells leave the frame
 
+Any of them can place whole squares of tokens, for models that merge them: see MergeBlocks.
+
 Why partitions are preferred: with every texel in exactly one token, no text, no thin object and no
 count can fall into a gap; token areas sum to the frame, so pooling by area and painting the frame
 back from its tokens are exact; and positions of a plain ViT can be looked up at token centres. The
@@ -27,6 +29,7 @@ from typing import Any
 from texvlm.layouts.base import Focus, Layout, check_count
 from texvlm.layouts.crops import GlobalAndCrops, split_budget
 from texvlm.layouts.logpolar import LogPolar, split_count
+from texvlm.layouts.merge_blocks import MergeBlocks
 from texvlm.layouts.quadtree import Quadtree
 from texvlm.layouts.rings import RING_PRESETS, Rings
 from texvlm.layouts.sunflower import Sunflower
@@ -52,6 +55,7 @@ __all__ = [
     "GlobalAndCrops",
     "Layout",
     "LogPolar",
+    "MergeBlocks",
     "Quadtree",
     "Rings",
     "Sunflower",
@@ -73,6 +77,7 @@ def make_layout(
     patch: int = 16,
     fov_deg: float = 60.0,
     e2_deg: float = 2.0,
+    block: int = 1,
     **options: Any,
 ) -> Layout:
     """A layout by name.
@@ -84,6 +89,7 @@ def make_layout(
         patch: output pixels along one token side.
         fov_deg: field of view across the longer side, degrees; uniform, rings and crops do not depend on it.
         e2_deg: eccentricity at which tokens are twice as wide, degrees; as `fov_deg`.
+        block: whole squares of block x block tokens are placed, see MergeBlocks; 1 for single tokens.
         **options: other attributes of the layout's class, such as `fixations` or `max_side`.
 
     Raises:
@@ -93,7 +99,20 @@ def make_layout(
     """
     if name not in LAYOUTS:
         raise ValueError(f"unknown layout {name!r}; accepted: {', '.join(LAYOUTS)}")
-    return LAYOUTS[name](name, tokens, patch, {"fov_deg": fov_deg, "e2_deg": e2_deg}, options)
+    check_count("block", block, unit=" of tokens")
+    if block == 1:
+        return LAYOUTS[name](name, tokens, patch, {"fov_deg": fov_deg, "e2_deg": e2_deg}, options)
+    check_count("patch", patch, unit=" of pixels")
+    if tokens is not None:
+        check_count("tokens", tokens)
+        if tokens % block**2:
+            raise ValueError(
+                f"{tokens} tokens are not whole squares of {block} x {block}; take a multiple of {block**2}, such as "
+                f"{-(-tokens // block**2) * block**2}"
+            )
+        tokens //= block**2
+    squares = LAYOUTS[name](name, tokens, patch * block, {"fov_deg": fov_deg, "e2_deg": e2_deg}, options)
+    return MergeBlocks(squares, block)
 
 
 Field = dict[str, float]
