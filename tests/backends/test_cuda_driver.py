@@ -186,6 +186,33 @@ def test_the_current_stream_is_torchs(fake, driver, monkeypatch):
     assert fake.calls == [("cudaSetDevice", 1)]
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_thread_gets_its_own_device_back(fake, monkeypatch, count):
+    entered: list[int] = []
+
+    class Device:
+        """What torch.cuda.device does, without a device."""
+
+        def __init__(self, ordinal: int) -> None:
+            self.ordinal = ordinal
+
+        def __enter__(self) -> None:
+            entered.append(self.ordinal)
+
+        def __exit__(self, *_: object) -> None:
+            entered.append(-1)
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr(torch.cuda, "device", Device)
+    driver = CudaDriver(fake.bindings, 1)
+    monkeypatch.setattr(driver, "_torch_stream", lambda ordinal: 0)
+    entered.clear()
+    with driver.guard():
+        driver.current_stream()
+    driver.create_event()
+    assert entered == [1, -1, 1, -1] * (count - 1)  # with one device there is none to mistake it for
+
+
 def test_streams_events_and_copies(fake, driver):
     driver.create_stream()
     driver.create_event()

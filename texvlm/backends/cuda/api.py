@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,6 +66,10 @@ class Driver(ABC):
     info: DeviceInfo
 
     # ------------------------------------------------------------------ torch's side
+
+    def guard(self) -> AbstractContextManager[object]:
+        """A scope after which the calling thread has that device current again which it had before."""
+        return nullcontext()
 
     @abstractmethod
     def current_stream(self) -> Stream:

@@ -80,7 +80,8 @@ class CudaBackend(AttachingBackend):
         self._parts = Parts(driver, self._ingest, self._planner, self._sampler, self._totals)
         self._counted = Counters()
         self._order = driver.create_event()
-        self._last: Stream | None = None
+        with driver.guard():
+            self._last = driver.current_stream()  # which sets the totals to 0
         self._textures: list[CudaTexture] = []
         self._array_bytes = {"live": 0, "peak": 0}
         self._closed = False
@@ -98,12 +99,13 @@ class CudaBackend(AttachingBackend):
                 f"{spec.layers} layers of {width} x {height} texels: {info.name} takes at most "
                 f"{info.max_layers} layers of {info.max_side} x {info.max_side}"
             )
-        storage = self._make_storage(spec)
-        try:
-            handle = create_texture(self._driver, spec, storage)
-        except BaseException:
-            storage.close()
-            raise
+        with self._queue():  # versions and clocks are set to 0 on this stream
+            storage = self._make_storage(spec)
+            try:
+                handle = create_texture(self._driver, spec, storage)
+            except BaseException:
+                storage.close()
+                raise
         self._textures.append(handle)
         self._array_bytes["live"] += array_bytes(spec)
         self._array_bytes["peak"] = max(self._array_bytes.values())
@@ -115,8 +117,9 @@ class CudaBackend(AttachingBackend):
         texture.handle = None
         self._textures.remove(handle)
         self._host_frames.forget(handle)
-        self._wait_for_device()
-        handle.storage.close()
+        with self._queue():
+            self._wait_for_device()
+            handle.storage.close()
         self._array_bytes["live"] -= array_bytes(handle.spec)
 
     def read_level(self, texture: Texture, layer: int, level: int) -> NDArray[np.generic]:
@@ -206,7 +209,7 @@ class CudaBackend(AttachingBackend):
         self._check_open()
         try:
             return torch.empty(tuple(shape), dtype=dtype, device=self._driver.device)
-        except RuntimeError as error:  # torch has no error of its own for this
+        except torch.OutOfMemoryError as error:  # no other: failures of earlier work may show here, too
             raise MemoryError(
                 f"no room for tokens of shape {tuple(shape)}; ask for fewer, or a smaller patch"
             ) from error
@@ -263,7 +266,7 @@ class CudaBackend(AttachingBackend):
     def release(self, recording: FrameRecording) -> None:
         """See Backend. Waits for replays under way."""
         assert isinstance(recording, CapturedFrame), "this backend captured it"
-        with self._lock:
+        with self._queue():
             self._wait_for_device()
             recording.close()
 
@@ -272,7 +275,7 @@ class CudaBackend(AttachingBackend):
     @property
     def counters(self) -> Counters:  # type: ignore[override]
         """Work done so far, a copy. Waits for the device, which counts what it finds to do."""
-        with self._lock:
+        with self._lock, self._driver.guard():
             if not self._closed:
                 self._enter()
                 for name, value in zip(TOTALS, self._totals.tolist(), strict=True):
@@ -314,6 +317,7 @@ class CudaBackend(AttachingBackend):
         finally:
             self._closed = True
             with ExitStack() as steps:  # last step first, and every step whatever fails
+                steps.enter_context(self._driver.guard())
                 steps.callback(self._driver.close)
                 steps.callback(self._kernels.close)
                 steps.callback(self._driver.destroy_event, self._order)
@@ -330,7 +334,7 @@ class CudaBackend(AttachingBackend):
     @contextmanager
     def _queue(self) -> Iterator[Stream]:
         """The scope of what is queued by one call, on the stream that it gives."""
-        with self._lock:
+        with self._lock, self._driver.guard():
             yield self._enter()
 
     def _enter(self) -> Stream:
@@ -341,24 +345,21 @@ class CudaBackend(AttachingBackend):
         if driver.is_capturing(stream):
             return stream  # whoever captures has ordered it after what went before
         if stream != self._last:
-            if self._last is not None:
-                driver.record(self._order, self._last)
-                driver.wait(stream, self._order)
+            driver.record(self._order, self._last)
+            driver.wait(stream, self._order)
             self._last = stream
         return stream
 
     def _wait_for(self, producer: Stream) -> None:
         """Let torch's current stream wait for what has been queued on another one."""
-        stream = self._driver.current_stream()
-        event = self._driver.create_event()
-        self._driver.record(event, producer)
-        self._driver.wait(stream, event)
-        self._driver.destroy_event(event)
+        with self._lock, self._driver.guard():
+            stream = self._driver.current_stream()
+            self._driver.record(self._order, producer)
+            self._driver.wait(stream, self._order)
 
     def _wait_for_device(self) -> None:
         """Wait on the host for everything queued through this backend."""
-        if self._last is not None:
-            self._driver.synchronize(self._last)
+        self._driver.synchronize(self._last)
 
     def _to_device(self, tiles: TileMask) -> torch.Tensor:
         """A mask as flags on the device, uint8."""

@@ -3,7 +3,7 @@
 Torch and the driver share the device's primary context, so torch's memory, streams and events are
 good here as they are. Calls that make or destroy something make the device current on the calling
 thread themselves, for they may come from any thread; calls that queue work do not, because
-`current_stream`, which every verb starts with, did it.
+`current_stream`, which every verb starts with, did it. `guard` gives a thread its own device back.
 
 Arrays are not torch's: where the device has no room for one, memory that torch keeps for later is
 given back, and the call made once more.
@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -43,10 +44,16 @@ class CudaDriver(Driver):
         self._torch_stream = _torch_stream_reader()
         self.device = torch.device("cuda", ordinal)
         self.ordinal = ordinal
-        self._enter()
-        self.info = read_info(bindings, ordinal)
+        self._is_only_one = torch.cuda.device_count() < 2
+        with self.guard():
+            self._enter()
+            self.info = read_info(bindings, ordinal)
 
     # ------------------------------------------------------------------ torch's side
+
+    def guard(self) -> AbstractContextManager[object]:
+        """See Driver. Where there is one device there is nothing to give back."""
+        return nullcontext() if self._is_only_one else torch.cuda.device(self.ordinal)
 
     def current_stream(self) -> Stream:
         """See Driver."""
@@ -326,9 +333,10 @@ class CudaDriver(Driver):
         self._check("cudaSetDevice", self._runtime.cudaSetDevice(self.ordinal))
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        """A call of the runtime from a thread that may have another device current."""
-        self._enter()
-        return self._check(name, getattr(self._runtime, name)(*arguments))
+        """A call of the runtime from a thread that may have another device current, and keeps it."""
+        with self.guard():
+            self._enter()
+            return self._check(name, getattr(self._runtime, name)(*arguments))
 
     def _handle(self, call: str, handle: Any) -> int:
         """A handle as a number; a null one, which some versions return with success, is an error."""
