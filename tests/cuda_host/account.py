@@ -53,6 +53,10 @@ class Account:
         """Let the nth next call of this name fail."""
         self._failures[name].append(nth)
 
+    def relent(self) -> None:
+        """Let nothing fail any more that `fail` asked for."""
+        self._failures.clear()
+
     def perform(self, name: str, arguments: tuple[Any, ...], work: Callable[[], T]) -> T:
         """Run one call of the driver, or let it fail."""
         outer, self.call = self.call, name
