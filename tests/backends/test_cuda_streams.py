@@ -13,6 +13,7 @@ from cuda_device import open_host_device
 
 from texvlm.backends.base import Normalisation
 from texvlm.backends.cuda.backend import CudaBackend
+from texvlm.backends.cuda.sampler import KeptTokens
 from texvlm.device_frames import DeviceFrame
 from texvlm.layouts import Focus, UniformGrid
 from texvlm.pyramid import TextureSpec
@@ -87,6 +88,23 @@ def test_one_stream_waits_for_nothing(device):
     assert orders(driver, start) == []
 
 
+def test_torch_is_told_which_streams_use_kept_tokens(device, monkeypatch):
+    """Else it hands their memory out again when they are dropped, while another stream still writes it."""
+    driver, open_backend, (other, _) = device
+    told: list[int] = []
+    monkeypatch.setattr(KeptTokens, "used_on_current_stream", lambda kept: told.append(driver.current_stream()))
+    backend = open_backend()
+    texture = backend.create_texture(SPEC)
+    backend.refresh(texture, 0, frame(), None)
+    texture.frame_sizes[0] = SPEC.size
+    table = UniformGrid().plan(SPEC.size, Focus(np.array([[0.5, 0.5]])))
+    keeper = backend.keep(texture, len(table), 16, torch.float32)
+    for stream in (0, 0, other, other, 0):
+        with driver.use_stream(stream):
+            keeper.refresh(texture, table, Normalisation.identity(3))
+    assert told == [0, other, 0]
+
+
 def test_every_verb_gives_the_thread_its_device_back(monkeypatch):
     """`current_stream` makes the device current; outside of `guard` a thread would be left with it."""
     driver, compiler = open_host_device()
@@ -114,9 +132,8 @@ def test_every_verb_gives_the_thread_its_device_back(monkeypatch):
     texture = backend.create_texture(SPEC)
     pixels = np.zeros((48, 64, 3), np.uint8)
     backend.refresh(texture, 0, DeviceFrame(torch.from_numpy(pixels)), None)
-    texture.frame_sizes[0] = (64, 48)
-    layout = UniformGrid()
-    table = layout.plan((64, 48), Focus(np.array([[0.5, 0.5]])))
+    texture.frame_sizes[0] = SPEC.size
+    table = UniformGrid().plan(SPEC.size, Focus(np.array([[0.5, 0.5]])))
     out = backend.empty((len(table), 3, 16, 16), torch.float32)
     backend.sample(texture, table, out, Normalisation.identity(3))
     backend.keep(texture, len(table), 16, torch.float32).refresh(texture, table, Normalisation.identity(3))

@@ -56,6 +56,7 @@ class CudaKeeper(TokenKeeper):
         self._parts, self._queue = parts, queue
         self._texture: Texture | None = None
         self._kept: KeptTokens | None = None
+        self._used_on: Stream | None = None
 
     def refresh(self, texture: Texture, rows: Table | torch.Tensor, normalisation: Normalisation) -> torch.Tensor:
         """See TokenKeeper."""
@@ -66,6 +67,10 @@ class CudaKeeper(TokenKeeper):
         with self._queue() as stream:
             if self._kept is None or self._texture is not texture:
                 self._texture, self._kept = texture, KeptTokens.fresh(self.pixels)
+                self._used_on = None
+            if stream != self._used_on:
+                self._used_on = stream
+                self._kept.used_on_current_stream()
             return self._parts.sampler.resample(
                 texture.handle, rows, self._kept, normalisation, stream=stream, totals=self._parts.totals
             )
