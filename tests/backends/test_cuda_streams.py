@@ -98,10 +98,11 @@ def test_torch_is_told_which_streams_use_kept_tokens(device, monkeypatch):
     backend.refresh(texture, 0, frame(), None)
     texture.frame_sizes[0] = SPEC.size
     table = UniformGrid().plan(SPEC.size, Focus(np.array([[0.5, 0.5]])))
+    rows = torch.from_numpy(table.view(np.int32).reshape(len(table), -1).copy())
     keeper = backend.keep(texture, len(table), 16, torch.float32)
     for stream in (0, 0, other, other, 0):
         with driver.use_stream(stream):
-            keeper.refresh(texture, table, Normalisation.identity(3))
+            keeper.refresh(texture, rows, Normalisation.identity(3))
     assert told == [0, other, 0]
 
 
