@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ import torch
 from cuda_device import open_host_device
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from required import REQUIRED
 
 from texvlm.backends.cuda.api import Driver
 from texvlm.backends.cuda.compiler import NvrtcCompiler
@@ -72,7 +72,7 @@ def assert_same_rows(found: Table, expected: Table) -> None:
 
 
 DEVICES = ["as written", "fused"]
-if torch.cuda.is_available() or "cuda" in os.environ.get("TEXVLM_REQUIRE", ""):
+if torch.cuda.is_available() or "cuda" in REQUIRED:
     DEVICES.append(pytest.param("cuda", marks=pytest.mark.cuda))
 
 

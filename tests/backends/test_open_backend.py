@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 import texvlm.backends as backends
 from texvlm.errors import BackendUnavailable
 
 
 def test_auto_keeps_every_refusal_with_its_reason(monkeypatch):
-    def broken(automatic: bool) -> None:
+    def broken(automatic: bool, filtering: str) -> None:
         raise RuntimeError("driver version is insufficient")
 
-    def missing(automatic: bool) -> None:
+    def missing(automatic: bool, filtering: str) -> None:
         raise BackendUnavailable("no EGL library")
 
     monkeypatch.delenv("TEXVLM_BACKEND", raising=False)
@@ -49,6 +50,13 @@ def test_the_environment_may_choose(monkeypatch):
         backends.open_backend()
 
 
-def test_what_this_version_has_not_is_said():
-    with pytest.raises(BackendUnavailable, match="cuda: this version has no CUDA backend"):
-        backends.open_backend("cuda")
+def test_a_machine_without_cuda_says_what_is_missing(monkeypatch):
+    monkeypatch.setattr(torch.version, "cuda", None)
+    for name in ("cuda", *backends.SHARED):
+        with pytest.raises(BackendUnavailable, match=f"^{name}: .* built without CUDA; install a CUDA build"):
+            backends.open_backend(name)
+
+
+def test_filtering_is_one_of_two():
+    with pytest.raises(ValueError, match="filtering is 'soft'; accepted: 'hardware', 'exact'"):
+        backends.open_backend("cpu", filtering="soft")  # type: ignore[arg-type]

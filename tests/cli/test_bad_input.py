@@ -81,7 +81,7 @@ def test_a_clip_with_sound_only(call, tmp_path):
         ("--mean 0.5,0.5 --std 1,1 --dtype float32", "2 values for 3 channels"),
         ("--mean 0.5,0.5,0.5 --std 1,1,1", "uint8 tokens cannot be normalised"),
         ("--backend vulkan", "accepted: 'auto', 'cuda', 'gl', 'cpu'"),
-        ("--backend cuda", "no CUDA backend"),
+        ("--backend cuda", "cuda: "),
         ("--layout-options max_side=wide", "max_side is 'wide'; it is a finite number of texels"),
         ("--layout-options tokens=5", "layout option 'tokens' is a setting of its own"),
         ("--layout crops --tokens 100 --layout-options fixations=0", "fixations is 0"),
