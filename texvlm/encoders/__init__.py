@@ -14,7 +14,18 @@ from texvlm.encoders.base import Encoder
 from texvlm.encoders.features import Features
 from texvlm.encoders.geometry import Geometry
 from texvlm.encoders.loading import ADAPTERS, load, register
+from texvlm.encoders.packed import PackedTokens
 from texvlm.encoders.positions import ScaleEmbedding
 from texvlm.encoders.readout import Readout
 
-__all__ = ["ADAPTERS", "Encoder", "Features", "Geometry", "Readout", "ScaleEmbedding", "load", "register"]
+__all__ = [
+    "ADAPTERS",
+    "Encoder",
+    "Features",
+    "Geometry",
+    "PackedTokens",
+    "Readout",
+    "ScaleEmbedding",
+    "load",
+    "register",
+]

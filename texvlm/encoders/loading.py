@@ -25,6 +25,14 @@ Factory = Callable[..., Encoder]
 """Called as factory(model, name=..., mean=..., std=..., positions=...); mean and std are None where unknown."""
 
 ADAPTERS: dict[str, str | Factory] = {
+    "clip": "texvlm.encoders.clip:CLIPEncoder",
+    "clip_vision_model": "texvlm.encoders.clip:CLIPEncoder",
+    "depth_anything": "texvlm.encoders.depth_anything:DepthAnythingEncoder",
+    "dinov2": "texvlm.encoders.dinov2:DINOv2Encoder",
+    "dinov2_with_registers": "texvlm.encoders.dinov2:DINOv2Encoder",
+    "dinov3_vit": "texvlm.encoders.dinov3:DINOv3Encoder",
+    "siglip": "texvlm.encoders.siglip:SiglipEncoder",
+    "siglip_vision_model": "texvlm.encoders.siglip:SiglipEncoder",
     "vit": "texvlm.encoders.vit:ViTEncoder",
 }
 """Adapter of each model type, or where it is: "module:name", imported when first used."""
@@ -159,13 +167,14 @@ def _read_model(folder: Path, dtype: torch.dtype | None) -> nn.Module:
 
 @contextmanager
 def _without_progress_bar() -> Iterator[None]:
-    """transformers draws one on standard error, unasked, also for the smallest model."""
+    """The one that transformers draws on standard error, unasked, also for the smallest model."""
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    bars: Any = logging  # its functions carry no types
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
     try:
         yield
     finally:
         if shown:
-            logging.enable_progress_bar()
+            bars.enable_progress_bar()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from texvlm.encoders.attention import Attention, run_blocks
-from texvlm.encoders.base import Encoder, square_side
+from texvlm.encoders.base import Encoder, side_by_side, square_side
 from texvlm.encoders.geometry import Geometry
 from texvlm.encoders.positions import PositionMethod, look_up, table_of
 
@@ -63,7 +63,7 @@ class ViTEncoder(Encoder):
 
     def embed(self, pixels: torch.Tensor) -> torch.Tensor:
         """See Encoder."""
-        return cast(torch.Tensor, self.body.embeddings.patch_embeddings(pixels))[:, 0]
+        return cast(torch.Tensor, self.body.embeddings.patch_embeddings(side_by_side(pixels)))[0]
 
     def positions(self, geometry: Geometry) -> torch.Tensor:
         """See Encoder."""
