@@ -1,0 +1,112 @@
+"""CLIP's picture side: a learned position table, a class token, a norm before the blocks, a projection behind.
+
+Takes CLIPModel, CLIPVisionModel, CLIPVisionModelWithProjection and CLIPForImageClassification of
+transformers. With a projection, `pooled` and `regions` lie in the space of the text tower's answers,
+see texvlm.encoders.similarity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from texvlm.encoders.attention import Attention, check_takes_masks, run_blocks
+from texvlm.encoders.base import Encoder, square_side
+from texvlm.encoders.geometry import Geometry
+from texvlm.encoders.pooling import mean_answers
+from texvlm.encoders.positions import PositionMethod, look_up, table_of
+from texvlm.encoders.statistics import OPENAI_CLIP, statistics_for
+
+
+class CLIPEncoder(Encoder):
+    """The picture side of a CLIP of transformers. See Encoder for arguments and errors.
+
+    `pooled` is what the model answers: the normed class token, projected where the model projects; of
+    a CLIPForImageClassification the mean token, which is what its classifier reads.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        name: str = "clip",
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        positions: PositionMethod = "bilinear",
+    ) -> None:
+        body = _body_of(model)
+        check_takes_masks(body)
+        config = body.config
+        patch, side = square_side(config.patch_size, what="patches"), square_side(config.image_size, what="pictures")
+        mean, std = statistics_for(config.num_channels, mean=mean, std=std, default=OPENAI_CLIP)
+        super().__init__(
+            model,
+            name=name,
+            patch=patch,
+            width=config.hidden_size,
+            native_grid=(side // patch, side // patch),
+            mean=mean,
+            std=std,
+            positions=positions,
+        )
+        table_of(self._entries[1:], self.native_grid)
+
+    @property
+    def body(self) -> Any:
+        """The vision model, without projection and classifier."""
+        return _body_of(self.model)
+
+    @property
+    def _entries(self) -> torch.Tensor:
+        """Positions of the class token and of every patch, (1 + rows * columns, width)."""
+        return cast(torch.Tensor, self.body.embeddings.position_embedding.weight)
+
+    def embed(self, pixels: torch.Tensor) -> torch.Tensor:
+        """See Encoder."""
+        return cast(torch.Tensor, self.body.embeddings.patch_embedding(pixels)).flatten(1)
+
+    def positions(self, geometry: Geometry) -> torch.Tensor:
+        """See Encoder."""
+        return look_up(table_of(self._entries[1:], self.native_grid), geometry, method=self.position_method)
+
+    def prefix(self) -> torch.Tensor:
+        """See Encoder."""
+        return cast(torch.Tensor, self.body.embeddings.class_embedding + self._entries[:1])[None]
+
+    def run(self, hidden: torch.Tensor, geometry: Geometry, attention: Attention) -> torch.Tensor:
+        """See Encoder. The model gives its tokens as the last block leaves them, without a norm."""
+        return run_blocks(self.body.encoder.layers, self.body.pre_layrnorm(hidden), attention)
+
+    def pool(self, states: torch.Tensor) -> torch.Tensor:
+        """See Encoder."""
+        projection = getattr(self.model, "visual_projection", None)
+        normed = cast(torch.Tensor, self.body.post_layernorm(states))
+        return normed if projection is None else cast(torch.Tensor, projection(normed))
+
+    def _answers(
+        self, before: torch.Tensor, tokens: torch.Tensor, attention: Attention
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        if self._classifier is None:
+            return super()._answers(before, tokens, attention)
+        return mean_answers(tokens, attention)
+
+    @property
+    def _classifier(self) -> nn.Module | None:
+        return getattr(self.model, "classifier", None)
+
+    def head(self, pooled: torch.Tensor) -> torch.Tensor:
+        """See Encoder."""
+        return super().head(pooled) if self._classifier is None else cast(torch.Tensor, self._classifier(pooled))
+
+    @property
+    def labels(self) -> dict[int, str]:
+        """See Encoder."""
+        named = cast(Any, self.model).config.id2label if self._classifier is not None else None
+        return {int(number): str(label) for number, label in (named or {}).items()}
+
+
+def _body_of(model: nn.Module) -> Any:
+    return getattr(model, "vision_model", model)
