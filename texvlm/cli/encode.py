@@ -20,11 +20,12 @@ from texvlm.cli.options import (
     FovOption,
     JsonOption,
     LayoutOption,
+    LookOption,
     PatchOption,
     ThresholdOption,
     TokensOption,
-    given_on_line,
     one_place_per_fixation,
+    one_way_to_look,
     parse_fixations,
     parse_numbers,
     parse_threshold,
@@ -130,6 +131,7 @@ def encode(
     moving: Annotated[
         bool, typer.Option("--moving", help="Look around along a smooth figure.", rich_help_panel=SAMPLING)
     ] = False,
+    look: LookOption = None,
     fov_deg: FovOption = 60.0,
     e2_deg: E2Option = 2.0,
     backend: BackendOption = "auto",
@@ -141,16 +143,8 @@ def encode(
 
     Ctrl-C finishes the shard and says how to go on; a second one stops at once.
     """
-    if gaze is not None and fixation is not None:
-        lines = given_on_line(context, "gaze"), given_on_line(context, "fixation")
-        if lines[0] == lines[1]:
-            raise ValueError("--gaze and --fixation are two ways to look; give one of them")
-        gaze, fixation = (gaze, None) if lines[0] else (None, fixation)
-    if moving and fixation is not None:
-        lines = given_on_line(context, "moving"), given_on_line(context, "fixation")
-        if lines[0] == lines[1]:
-            raise ValueError("--moving and --fixation are two ways to look; give one of them")
-        moving, fixation = (True, None) if lines[0] else (False, fixation)
+    chosen = one_way_to_look(context, {"look": look, "gaze": gaze, "moving": moving or None, "fixation": fixation})
+    gaze, fixation, moving, look = (chosen[name] for name in ("gaze", "fixation", "moving", "look"))
     points = parse_fixations("0.5,0.5" if fixation is None else fixation)
     wanted = {
         "input": source,
@@ -160,9 +154,10 @@ def encode(
         "fov_deg": fov_deg,
         "e2_deg": e2_deg,
         "fixations": points,
-        "moving": moving,
+        "moving": bool(moving),
         "gaze": None if gaze is None else str(gaze),
         "gaze_offset_s": gaze_offset,
+        "look": look,
         "backend": backend,
         "threshold": parse_threshold(threshold),
         "every": every,
@@ -176,8 +171,10 @@ def encode(
     }
     from texvlm.encode import EncodeSettings, Progress
     from texvlm.encode import encode as run
+    from texvlm.fixation import parse_look
 
-    options = one_place_per_fixation(layout, len(points)) | _layout_options(layout_options)
+    places = len(points) if look is None else parse_look(look).make().count or 1
+    options = one_place_per_fixation(layout, places) | _layout_options(layout_options)
     settings = EncodeSettings.model_validate(wanted | {"layout_options": options})
     again = _resume_command(context)
     with StopRequest("finishing the shard; Ctrl-C again stops at once") as stop, steps() as tell:

@@ -49,6 +49,16 @@ TokensOption = Annotated[
 PatchOption = Annotated[
     int, typer.Option("--patch", metavar="PX", help="Output pixels along one token side.", rich_help_panel=SAMPLING)
 ]
+LookOption = Annotated[
+    str | None,
+    typer.Option(
+        "--look",
+        metavar="POLICY",
+        help="Look by a policy: saliency, changes, colour, template, pursuit, saccades, regions, moving, gaze, fixed, "
+        "or package.module.Policy; options as saccades:of=changes,rate_hz=3.",
+        rich_help_panel=SAMPLING,
+    ),
+]
 FovOption = Annotated[
     float,
     typer.Option("--fov-deg", metavar="DEG", help="Field of view across the longer side.", rich_help_panel=SAMPLING),
@@ -119,6 +129,19 @@ def given_on_line(context: typer.Context, name: str) -> bool:
     """Whether a flag was given in this call, and not by the configuration file."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
+
+
+def one_way_to_look(context: typer.Context, ways: dict[str, Any]) -> dict[str, Any]:
+    """The flags that say where to look, of which one counts: None for the others.
+
+    One of this call replaces one of the configuration file; ValueError where two stand on the same side.
+    """
+    given = [name for name, value in ways.items() if value is not None]
+    here = [name for name in given if given_on_line(context, name)]
+    rivals = here or given
+    if len(rivals) > 1:
+        raise ValueError(f"--{rivals[0]} and --{rivals[1]} are two ways to look; give one of them")
+    return {name: value if name in rivals else None for name, value in ways.items()}
 
 
 def one_place_per_fixation(layout: str, fixations: int) -> dict[str, Any]:

@@ -38,6 +38,7 @@ LOD_COLOURS = (
 """Colour of each whole LOD, fine to coarse: lightness falls steadily, hue runs yellow, red, violet, blue."""
 
 CHANGED_TINT = (255, 140, 40)
+IMPORTANT_TINT = (255, 210, 90)
 PAPER_GRAY = 20
 INK = (240, 242, 245)
 FAINT_INK = (168, 176, 186)
@@ -143,6 +144,23 @@ def draw_tiles(picture: Image, mask: TileMask, *, frame_size: tuple[int, int]) -
     return image
 
 
+def tint_importance(picture: Image, importance: NDArray[np.floating[Any]]) -> Image:
+    """A picture dimmed but for what is important, which glows.
+
+    Args:
+        picture: the frame at any size; left as it is.
+        importance: (rows, columns) over the frame, >= 0; scaled to its own maximum.
+    """
+    height, width = picture.shape[:2]
+    rows, columns = importance.shape
+    top = float(importance.max())
+    share = np.clip(importance / top if top > 0 else importance, 0, 1).astype(np.float32)
+    share = share[(np.arange(height) * rows // height)[:, None], np.arange(width) * columns // width][..., None]
+    tinted = picture * (0.55 + 0.1 * share) + 0.35 * share * np.array(IMPORTANT_TINT, np.float32)
+    image: Image = np.rint(tinted).astype(np.uint8)
+    return image
+
+
 def lod_image(table: Table, size: tuple[int, int], *, frame_size: tuple[int, int], patch: int) -> Image:
     """Each pixel in the colour of the finest token that covers it; dark gray where none does."""
     from texvlm.drawing._kernels import fill_squares
@@ -209,6 +227,7 @@ def draw_sheet(
     *,
     view: int = 0,
     fixations: NDArray[np.floating[Any]] | None = None,
+    importance: NDArray[np.floating[Any]] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     box: tuple[int, int] = PANEL_BOX,
@@ -222,6 +241,7 @@ def draw_sheet(
         tiles: what the engine updated for it (SubmitReport.tiles).
         view: which view of the batch.
         fixations: (x, y) in texels, (k, 2), to mark.
+        importance: what a look was chosen from, (rows, columns) over the frame, to tint the first picture with.
         mean: of the normalisation of float tokens.
         std: of the same.
         box: largest (width, height) of each of the four.
@@ -238,6 +258,8 @@ def draw_sheet(
     _draw_legend(tokens, lods)
     changed = draw_tiles(frame, tiles, frame_size=frame_size)
     shown = reconstruct(batch, view=view, size=cell, mean=mean, std=std)
+    if importance is not None:
+        frame = tint_importance(frame, importance)
     if fixations is not None:
         draw_fixations(frame, fixations, frame_size=frame_size)
     samples = len(real) * batch.patch**2 / (width * height)

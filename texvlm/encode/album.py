@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from texvlm.drawing.pictures import Image, draw_sheet, sheet_size, write_png
 from texvlm.drawing.preview import PreviewWriter
 from texvlm.encode.settings import EncodeSettings
 from texvlm.errors import StoreError
+from texvlm.fixation import Look
 from texvlm.frames import Frame
 from texvlm.residency import SubmitReport
 from texvlm.sources import Source
@@ -87,18 +85,19 @@ class Album:
         """Whether frame `index` appears in any picture."""
         return self._writer is not None or (self._still is not None and _is_still(index))
 
-    def draw(
-        self, index: int, frame: Frame, batch: TokenBatch, report: SubmitReport, fixations: NDArray[np.float64]
-    ) -> None:
-        """Add one frame; `fixations` are (u, v), (k, 2). StoreError when a file cannot be written."""
+    def draw(self, index: int, frame: Frame, batch: TokenBatch, report: SubmitReport, look: Look) -> None:
+        """Add one frame, and where and why it was looked at. StoreError when a file cannot be written."""
+        named = self._settings.look is not None
+        time = "" if frame.pts is None else f"{frame.pts:.2f} s"
         sheet = draw_sheet(
             frame.pixels,
             batch,
             report.tiles,
-            fixations=fixations * frame.size,
+            fixations=None if look.score is not None else look.fixations * frame.size,
+            importance=look.map if named else None,
             mean=self._settings.mean,
             std=self._settings.std,
-            note="" if frame.pts is None else f"{frame.pts:.2f} s",
+            note=f"{time}   {look.why}" if named else time,
         )
         if self._writer is not None:
             self._writer.write(sheet, frame.pts)

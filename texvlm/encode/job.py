@@ -12,13 +12,16 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+
 from texvlm.encode.album import Album, check_pictures
 from texvlm.encode.report import JOB_STAGES, EncodeReport, Ledger
-from texvlm.encode.settings import EncodeSettings, Gaze
+from texvlm.encode.settings import EncodeSettings
 from texvlm.engine import Engine
-from texvlm.errors import SourceError, StoreError
-from texvlm.fixation import GazeTrack
+from texvlm.errors import LookError, SourceError, StoreError
+from texvlm.fixation import GazeTrack, Look, Looker, LookPolicy, engine_arguments, scene_of
 from texvlm.frames import Frame
+from texvlm.layouts.base import Focus, Layout, to_texels
 from texvlm.profiling import StageTimes
 from texvlm.residency import SubmitReport
 from texvlm.sources import Source
@@ -74,18 +77,19 @@ def encode(
         SourceError: the input or the gaze file cannot be read. Where frames had been encoded the
             folder holds them and the message says how many.
         StoreError: the folder or a picture cannot be written, or the folder does not fit `resume`.
+        LookError: the look policy failed; what was encoded before is in the folder.
         ValueError, TypeError, BackendUnavailable: settings that cannot be served; nothing was written.
     """
     started = perf_counter()
     check_pictures(settings, preview=preview, still=still)
     layout = settings.make_layout()
-    gaze = settings.make_gaze()
+    policy = settings.make_policy()
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(settings.open_source())
         if resume and source.info.kind == "live":
             raise StoreError(f"{settings.input} is live and cannot be resumed: its earlier frames are gone")
         # Before the folder is touched: a layout that cannot serve this frame must leave nothing behind.
-        layout.plan(source.size, gaze.focus(0.0, source.size))
+        _check_look(layout, policy, source.size)
         engine = stack.enter_context(settings.make_engine(source.size, layout))
         writer = TokenWriter(
             out,
@@ -96,7 +100,7 @@ def encode(
             resume=resume,
         )
         stack.enter_context(writer)
-        job = _Job(settings, source, engine, gaze, writer)
+        job = _Job(settings, source, engine, policy, writer)
         if not writer.complete:
             if preview is not None or still is not None:
                 job.album = stack.enter_context(Album(source, settings, preview=preview, still=still))
@@ -108,9 +112,10 @@ class _Job:
     """One run: what it reads from and writes to, and what it has done so far."""
 
     def __init__(
-        self, settings: EncodeSettings, source: Source, engine: Engine, gaze: Gaze, writer: TokenWriter
+        self, settings: EncodeSettings, source: Source, engine: Engine, policy: LookPolicy, writer: TokenWriter
     ) -> None:
-        self.settings, self.source, self.engine, self.gaze, self.writer = settings, source, engine, gaze, writer
+        self.settings, self.source, self.engine, self.policy, self.writer = settings, source, engine, policy, writer
+        self.looker = Looker(lambda: policy)  # one source, one run
         self.album: Album | None = None
         self.first_frame = writer.next_frame
         self.ledger = Ledger(writer.meta, engine_stages=engine.times_ms)
@@ -162,11 +167,11 @@ class _Job:
     def _replay(self, frame: Frame, index: int, stored: TokenStore | None) -> SubmitReport:
         """Bring the engine to where it was; nothing is sampled before the last frame that is stored."""
         report = self.engine.submit(frame)
-        fixations = self.gaze.at(frame.pts)
+        look = self._look(frame, report)  # in every frame: a policy remembers
         if index == self.first_frame - 1:
-            self.engine.tokens(fixations[None], copy=False)  # so that `dirty` of the next frame is right
+            self.engine.tokens(**engine_arguments([look]), copy=False)  # so that `dirty` of the next frame is right
         if self.album is not None and stored is not None and self.album.wants(index):
-            self.album.draw(index, frame, stored[index], report, fixations)
+            self.album.draw(index, frame, stored[index], report, look)
         self.times.restart()
         return report
 
@@ -174,8 +179,9 @@ class _Job:
         """One frame into the folder, and its counts and times into the ledger."""
         engine_ms = self.engine.times_ms
         report = self.engine.submit(frame)
-        fixations = self.gaze.at(frame.pts)
-        batch = self.engine.tokens(fixations[None], copy=False)
+        with self.times.stage("look", "plan"):
+            look = self._look(frame, report)
+        batch = self.engine.tokens(**engine_arguments([look]), copy=False)
         ledger = self.ledger
         ledger.work = self.engine.counters - self._counted_from
         self._record()  # first, because meta.json is written with the last frame of each shard
@@ -183,7 +189,7 @@ class _Job:
             self.writer.append(batch)
         if self.album is not None and self.album.wants(index):
             with self.times.stage("preview", "preview"):
-                self.album.draw(index, frame, batch, report, fixations)
+                self.album.draw(index, frame, batch, report, look)
         spent = {stage: after - engine_ms[stage] for stage, after in self.engine.times_ms.items()}
         ledger.add({**self.times.last_ms, **spent})
         self.times.restart()
@@ -193,6 +199,14 @@ class _Job:
         ledger.size_changes += report.resized
         ledger.reallocations += report.reallocated
         return report
+
+    def _look(self, frame: Frame, report: SubmitReport) -> Look:
+        """Where to look in a frame that was just submitted; a failure says what is safe."""
+        try:
+            return self.looker.look(scene_of(self.engine, time_s=frame.pts, report=report))
+        except LookError as error:
+            done = self.writer.next_frame
+            raise LookError(f"{error}; the {done} frames before it are in {self.writer.folder}") from error
 
     def _record(self) -> None:
         """Hand the totals so far to meta.json."""
@@ -212,7 +226,7 @@ class _Job:
         """What was done, once it is done."""
         meta, ledger = self.writer.meta, self.ledger
         now = perf_counter()
-        path = self.gaze.path
+        path = getattr(self.policy, "path", None)
         coverage = path.coverage(*self.span_s) if isinstance(path, GazeTrack) and self.span_s else None
         album = self.album
         return EncodeReport(
@@ -244,6 +258,13 @@ class _Job:
             preview=album.preview if album is not None else None,
             still=album.still if album is not None else None,
         )
+
+
+def _check_look(layout: Layout, policy: LookPolicy, size: tuple[int, int]) -> None:
+    """ValueError unless the layout can serve a frame of this size and looks of this policy."""
+    count = policy.count
+    centres = to_texels(np.full((count or 1, 2), 0.5), size)
+    layout.plan(size, Focus(centres, score=None if count is not None else np.ones((2, 2), np.float32)))
 
 
 def _least(*counts: int | None) -> int | None:

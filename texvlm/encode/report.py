@@ -11,7 +11,7 @@ from texvlm.backends.base import Counters
 from texvlm.store import StoreMeta
 from texvlm.store.meta import Status
 
-JOB_STAGES = ("decode", "write", "preview")
+JOB_STAGES = ("decode", "look", "write", "preview")
 """Stages of a frame around those of the engine; "preview" is the drawing of pictures where they were asked for."""
 
 

@@ -12,7 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, model
 from texvlm.engine import Engine
 from texvlm.engine_options import DEFAULT_THRESHOLD
 from texvlm.files import fingerprint
-from texvlm.fixation import FixationPath, GazeTrack, MovingFixation
+from texvlm.fixation import (
+    FixationPath,
+    Fixed,
+    Follow,
+    GazeTrack,
+    LookPolicy,
+    MovingFixation,
+    NamedLook,
+    parse_look,
+)
 from texvlm.layouts import make_layout
 from texvlm.layouts.base import Focus, Layout, to_texels
 from texvlm.sources import Source, open_source
@@ -35,6 +44,8 @@ class EncodeSettings(BaseModel):
         moving: look around along a smooth figure instead.
         gaze: a gaze csv to follow instead.
         gaze_offset_s: seconds added to the times of that file.
+        look: a look policy that decides frame by frame instead, NAME[:OPTION=VALUE,...]; see
+            texvlm.fixation.parse_look.
         backend: "auto", "cuda", "gl" or "cpu".
         threshold: largest difference that a tile may keep, a fraction of full scale; 0 is bit-exact.
         every: encode each N-th frame.
@@ -60,6 +71,7 @@ class EncodeSettings(BaseModel):
     moving: bool = False
     gaze: str | None = None
     gaze_offset_s: FiniteFloat = 0.0
+    look: str | None = None
     backend: str = "auto"
     threshold: float = Field(default=DEFAULT_THRESHOLD, ge=0, le=1)
     every: int = Field(default=1, ge=1)
@@ -75,6 +87,8 @@ class EncodeSettings(BaseModel):
     def _one_way_to_look(self) -> Self:
         if self.gaze is not None and self.moving:
             raise ValueError("gaze and moving are two ways to look; give one of them")
+        if self.look is not None and (self.moving or self.gaze is not None):
+            raise ValueError(f"look and {'gaze' if self.gaze else 'moving'} are two ways to look; give one of them")
         return self
 
     @model_validator(mode="after")
@@ -121,6 +135,16 @@ class EncodeSettings(BaseModel):
             return Gaze(GazeTrack.read_csv(self.gaze, offset=self.gaze_offset_s))
         return Gaze(MovingFixation() if self.moving else None, self.fixations)
 
+    def make_policy(self) -> LookPolicy:
+        """A new policy that looks where these settings say; errors as `NamedLook.make` and `make_gaze` have them."""
+        if self.look is not None:
+            return self._named_look().make()
+        path = self.make_gaze().path
+        return Fixed(self.fixations) if path is None else Follow(path, "gaze" if self.gaze else "moving")
+
+    def _named_look(self) -> NamedLook:
+        return parse_look(self.look or "")
+
     def for_comparison(self, backend_name: str) -> dict[str, JsonValue]:
         """What meta.json keeps and a resume compares: the settings, the backend that "auto" chose, the files."""
         settings: dict[str, JsonValue] = self.model_dump(mode="json")
@@ -128,6 +152,7 @@ class EncodeSettings(BaseModel):
             "backend": backend_name,
             "input_file": fingerprint(self.input),
             "gaze_file": None if self.gaze is None else fingerprint(self.gaze),
+            "look_files": [] if self.look is None else [fingerprint(file) for file in self._named_look().files],
         }
 
 
