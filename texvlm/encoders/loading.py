@@ -31,8 +31,16 @@ ADAPTERS: dict[str, str | Factory] = {
     "dinov2": "texvlm.encoders.dinov2:DINOv2Encoder",
     "dinov2_with_registers": "texvlm.encoders.dinov2:DINOv2Encoder",
     "dinov3_vit": "texvlm.encoders.dinov3:DINOv3Encoder",
+    "idefics3": "texvlm.encoders.idefics3:Idefics3Encoder",
+    "qwen2_5_vl": "texvlm.encoders.qwen2_5_vl:Qwen25VLEncoder",
+    "qwen2_5_vl_vision": "texvlm.encoders.qwen2_5_vl:Qwen25VLEncoder",
+    "qwen3_vl": "texvlm.encoders.qwen3_vl:Qwen3VLEncoder",
+    "qwen3_vl_vision": "texvlm.encoders.qwen3_vl:Qwen3VLEncoder",
     "siglip": "texvlm.encoders.siglip:SiglipEncoder",
     "siglip_vision_model": "texvlm.encoders.siglip:SiglipEncoder",
+    "siglip2": "texvlm.encoders.naflex:NaFlexEncoder",
+    "siglip2_vision_model": "texvlm.encoders.naflex:NaFlexEncoder",
+    "smolvlm": "texvlm.encoders.idefics3:Idefics3Encoder",
     "vit": "texvlm.encoders.vit:ViTEncoder",
 }
 """Adapter of each model type, or where it is: "module:name", imported when first used."""
@@ -146,12 +154,14 @@ def _read_model(folder: Path, dtype: torch.dtype | None) -> nn.Module:
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
         named = [getattr(transformers, name, None) for name in config.architectures or ()]
         kind = next(filter(None, named), None) or transformers.AutoModel
-        with _without_progress_bar():
+        with _quiet_transformers():
             model, report = kind.from_pretrained(
-                folder, local_files_only=True, dtype="auto" if dtype is None else dtype, output_loading_info=True
+                folder,
+                local_files_only=True,
+                dtype="auto" if dtype is None else dtype,
+                ignore_mismatched_sizes=True,  # they are in the report, by name
+                output_loading_info=True,
             )
-    except ModelError:
-        raise
     except Exception as error:  # transformers, safetensors and torch raise all kinds; none leaves anything open
         first = str(error).strip().splitlines()
         raise ModelError(f"{folder}: cannot be loaded ({first[0] if first else type(error).__name__})") from error
@@ -166,15 +176,17 @@ def _read_model(folder: Path, dtype: torch.dtype | None) -> nn.Module:
 
 
 @contextmanager
-def _without_progress_bar() -> Iterator[None]:
-    """The one that transformers draws on standard error, unasked, also for the smallest model."""
+def _quiet_transformers() -> Iterator[None]:
+    """No progress bar and no table of keys on standard error: what is wrong goes into one error."""
     from transformers.utils import logging
 
-    bars: Any = logging  # its functions carry no types
-    shown = bars.is_progress_bar_enabled()
-    bars.disable_progress_bar()
+    words: Any = logging  # its functions carry no types
+    bar, verbosity = words.is_progress_bar_enabled(), words.get_verbosity()
+    words.disable_progress_bar()
+    words.set_verbosity_error()
     try:
         yield
     finally:
-        if shown:
-            bars.enable_progress_bar()
+        words.set_verbosity(verbosity)
+        if bar:
+            words.enable_progress_bar()
