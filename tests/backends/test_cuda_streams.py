@@ -12,8 +12,8 @@ import torch
 from cuda_device import open_host_device
 
 from texvlm.backends.base import Normalisation
+from texvlm.backends.cuda import device_state
 from texvlm.backends.cuda.backend import CudaBackend
-from texvlm.backends.cuda.sampler import KeptTokens
 from texvlm.device_frames import DeviceFrame
 from texvlm.layouts import Focus, UniformGrid
 from texvlm.pyramid import TextureSpec
@@ -92,7 +92,7 @@ def test_torch_is_told_which_streams_use_kept_tokens(device, monkeypatch):
     """Else it hands their memory out again when they are dropped, while another stream still writes it."""
     driver, open_backend, (other, _) = device
     told: list[int] = []
-    monkeypatch.setattr(KeptTokens, "used_on_current_stream", lambda kept: told.append(driver.current_stream()))
+    monkeypatch.setattr(device_state, "use_on_current_stream", lambda *tensors: told.append(driver.current_stream()))
     backend = open_backend()
     texture = backend.create_texture(SPEC)
     backend.refresh(texture, 0, frame(), None)

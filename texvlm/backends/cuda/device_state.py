@@ -14,6 +14,7 @@ from texvlm.backends.base import Normalisation, PendingTiles, Texture, TokenKeep
 from texvlm.backends.cuda.api import Driver, Stream
 from texvlm.backends.cuda.arrays import CudaTexture
 from texvlm.backends.cuda.ingest import Ingest
+from texvlm.backends.cuda.launch import use_on_current_stream
 from texvlm.backends.cuda.planner import Planner
 from texvlm.backends.cuda.sampler import KeptTokens, Sampler
 from texvlm.errors import ClosedError
@@ -70,7 +71,7 @@ class CudaKeeper(TokenKeeper):
                 self._used_on = None
             if stream != self._used_on:
                 self._used_on = stream
-                self._kept.used_on_current_stream()
+                use_on_current_stream(self.pixels, self._kept.rows, self._kept.sampled_at)
             return self._parts.sampler.resample(
                 texture.handle, rows, self._kept, normalisation, stream=stream, totals=self._parts.totals
             )

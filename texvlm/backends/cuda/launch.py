@@ -34,3 +34,13 @@ class Launch:
         """Queue it; a grid without blocks does nothing."""
         if 0 not in self.grid:
             self.kernel.launch(self.grid, self.block, self.arguments, stream)
+
+
+def use_on_current_stream(*tensors: torch.Tensor) -> None:
+    """Let torch hand out the memory of dropped tensors only when its current stream is done with them, too.
+
+    By itself it waits for nothing but the stream that they were made on.
+    """
+    for tensor in tensors:
+        if tensor.is_cuda:
+            tensor.record_stream(torch.cuda.current_stream(tensor.device))

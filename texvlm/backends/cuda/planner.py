@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from texvlm.backends.cuda.api import Driver, Stream
 from texvlm.backends.cuda.kernels import Definitions, Kernels
-from texvlm.backends.cuda.launch import Launch
+from texvlm.backends.cuda.launch import Launch, use_on_current_stream
 from texvlm.backends.cuda.quadtree import prepare_quadtree
 from texvlm.backends.cuda.upload import Upload
 from texvlm.layouts import Focus, Layout, Quadtree, Sunflower
@@ -187,7 +187,8 @@ class Planner:
             found = self._place_views(layout, sizes, layers, fixation_count, stream)
             self._placements[key] = found
             if len(self._placements) > KEPT_PLACEMENTS:
-                self._placements.popitem(last=False)
+                _, dropped = self._placements.popitem(last=False)
+                use_on_current_stream(dropped.views, *dropped.templates)  # which comes after all others
         self._placements.move_to_end(key)
         return found
 

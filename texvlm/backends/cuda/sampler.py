@@ -76,13 +76,6 @@ class KeptTokens:
         never = torch.full((count, len(TABLE_FIELDS)), -1, dtype=torch.int32, device=device)  # the bits of no row
         return cls(pixels, never, torch.zeros(count, dtype=torch.int64, device=device))
 
-    def used_on_current_stream(self) -> None:
-        """Tell torch, which else uses memory again as soon as the stream that it was made on is done with it."""
-        if self.pixels.is_cuda:
-            stream = torch.cuda.current_stream(self.pixels.device)
-            for tensor in (self.pixels, self.rows, self.sampled_at):
-                tensor.record_stream(stream)
-
 
 class Sampler:
     """Samples tokens from texture arrays.
