@@ -10,16 +10,18 @@ This package never sees frames or textures, and imports transformers only when a
 
 from __future__ import annotations
 
-from texvlm.encoders.base import Encoder
+from texvlm.encoders.attention import Attention, plan_attention, run_blocks
+from texvlm.encoders.base import Encoder, side_by_side
 from texvlm.encoders.features import Features
 from texvlm.encoders.geometry import Geometry
 from texvlm.encoders.loading import ADAPTERS, load, register
 from texvlm.encoders.packed import PackedTokens
-from texvlm.encoders.positions import ScaleEmbedding
+from texvlm.encoders.positions import ScaleEmbedding, look_up, table_of
 from texvlm.encoders.readout import Readout
 
 __all__ = [
     "ADAPTERS",
+    "Attention",
     "Encoder",
     "Features",
     "Geometry",
@@ -27,5 +29,10 @@ __all__ = [
     "Readout",
     "ScaleEmbedding",
     "load",
+    "look_up",
+    "plan_attention",
     "register",
+    "run_blocks",
+    "side_by_side",
+    "table_of",
 ]
