@@ -29,6 +29,9 @@ SOURCES = Path(cuda_host.__file__).parent / "kernels"
 FETCH = np.dtype([("texture", "<u8"), ("places", "<u8"), ("results", "<u8"), ("count", "<i4"), ("unused", "<i4")])
 FILL = np.dtype([("surface", "<u8"), ("width", "<i4"), ("height", "<i4"), ("layer", "<i4"), ("value", "<i4")])
 ADD = np.dtype([("target", "<u8"), ("source", "<u8")] + [(name, "<i4") for name in ("count", "a", "b", "unused")])
+WIDE = np.dtype(
+    [("surface", "<u8"), ("buffer", "<u8")] + [(f, "<i4") for f in ("accesses", "height", "layer", "unused")]
+)
 MIPS, LAYERED, PLAIN, SURFACE = range(4)
 SIZE, LAYERS, LEVELS = (8, 4), 3, 3
 
@@ -173,6 +176,39 @@ def test_one_level_is_read_without_a_filter(bench, array):
     for texture in (normalised, raw):
         driver.destroy_texture_object(texture)
     driver.destroy_surface_object(surface)
+
+
+@pytest.mark.parametrize(
+    ("channels", "dtype", "texel", "widths"),
+    [(4, "uint8", 4, (8, 16)), (1, "uint8", 1, (2, 4)), (1, "float32", 4, (8, 16))],
+)
+def test_texels_that_lie_side_by_side_are_one_access(bench, rng, channels, dtype, texel, widths):
+    """As refresh.cu takes rows of four texels and pairs: an access is as wide as its type, whatever the format."""
+    driver, (width, height) = bench.driver, (16, 8)
+    stream = driver.current_stream()
+    array = driver.create_array((width, height), 2, 2, channels, dtype)
+
+    def move(surface: int, size: tuple[int, int], buffer: torch.Tensor, step: int, *, writes: bool) -> None:
+        kernel = bench.kernels.get("wide.cu", (("TEXVLM_BYTES", step), ("TEXVLM_WRITES", int(writes))), WIDE)
+        row = size[0] * texel
+        arguments = np.array([(surface, buffer.data_ptr(), row // step, size[1], 1, 0)], WIDE)
+        kernel.launch((1, 1, 1), (row // step, size[1], 1), arguments, stream)
+
+    for level in range(2):
+        size = (width >> level, height >> level)
+        surface = driver.create_surface_object(driver.level_of(array, level))
+        for step in widths:
+            for written, read in ((step, texel), (texel, step), (step, step)):
+                given = torch.from_numpy(rng.integers(1, 255, size[0] * size[1] * texel, dtype=np.uint8)).to(
+                    driver.device
+                )
+                found = torch.zeros_like(given)
+                move(surface, size, given, written, writes=True)
+                move(surface, size, found, read, writes=False)
+                assert torch.equal(found, given), f"level {level}: {written} bytes written at once, {read} read"
+        driver.synchronize(stream)
+        driver.destroy_surface_object(surface)
+    driver.destroy_array(array)
 
 
 def test_copies_streams_and_events(bench):
