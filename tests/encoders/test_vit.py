@@ -31,7 +31,7 @@ def test_native_uniform_is_the_models_own_forward(make_vit, make_batch, make_pic
     batch = make_batch(encoder, frames)
     assert batch.pixels.shape == (count, 36, 3, 8, 8)
     features = encoder(batch)
-    own = encoder.model(pixel_values(encoder, frames), output_hidden_states=True)
+    own = encoder.model(pixel_values(encoder, frames))
     assert_own(encoder, features, encoder.body(pixel_values(encoder, frames)))
     torch.testing.assert_close(encoder.classify(features), own.logits, rtol=0, atol=BOUND)
     assert features.sources.tolist() == list(range(count))
@@ -114,6 +114,28 @@ def test_padding_rows_influence_nothing(make_vit, make_batch, make_pictures, poi
     assert not found.tokens[found.padding].any()
     assert found.padding.sum() == plain.padding.sum() + 2 * 12
     found.check_finite()
+
+
+def test_what_a_padding_row_says_of_its_place_is_not_read(make_vit, make_batch, make_pictures):
+    encoder = encoders.load(make_vit())
+    batch = padded(make_batch(encoder, make_pictures(1, encoder.native_size)), 40, poison=0.0)
+    expected = encoder(batch)
+    encoder.add_scale_embedding()
+    batch.table["x"][:, 36:], batch.table["side"][:, 36:] = np.nan, 0
+    torch.testing.assert_close(encoder(batch).tokens, expected.tokens, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", ["eager", "sdpa"])
+def test_either_attention_of_the_model_will_do(make_vit, make_batch, make_pictures, kind):
+    model = make_vit()
+    plain = encoders.load(make_vit())
+    model.set_attn_implementation(kind)
+    encoder = encoders.load(model)
+    batch = padded(make_batch(encoder, make_pictures(2, (96, 64)), layout=Quadtree(tokens=28, patch=8)), 40, poison=1.0)
+    readout = Readout.inside([[0, 0, 0.5, 1], [0, 0, 1, 1]], weighting="area")
+    found, expected = encoder(batch, readout=readout), plain(batch, readout=readout)
+    torch.testing.assert_close(found.tokens, expected.tokens, rtol=0, atol=BOUND)
+    torch.testing.assert_close(found.regions, expected.regions, rtol=0, atol=BOUND)
 
 
 def test_a_view_of_padding_alone_stays_finite(make_vit, make_batch, make_pictures):

@@ -154,7 +154,7 @@ class Encoder(nn.Module, ABC):
         """
         self.check(batch)
         geometry = Geometry.of(batch)
-        weights = None if readout is None else readout.token_weights(batch, geometry)
+        weights = None if readout is None else readout.token_weights(batch)
         from_block = 0 if readout is None else readout.from_block
         found = (self._compiled or self.encode)(batch.pixels, geometry, weights, from_block)
         return Features.of(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from texvlm.layouts.table import PADDING_LAYER
 from texvlm.tokens import TokenBatch
 
 
@@ -30,17 +31,21 @@ class Geometry:
     full: bool
 
     @classmethod
-    def of(cls, batch: TokenBatch) -> Geometry:
-        """The geometry of a batch, on the device of its pixels; does not wait for it."""
-        planned_on_host = not isinstance(batch.rows, torch.Tensor)
-        padding = batch.is_padding
+    def of(cls, batch: TokenBatch, *, device: torch.device | None = None) -> Geometry:
+        """The geometry of a batch, on the device of its pixels or another; does not wait for it.
+
+        Padding rows get the centre (0, 0) and a side of 1, whatever the table holds there.
+        """
+        device = device or batch.pixels.device
+        full = not isinstance(batch.rows, torch.Tensor) and not (batch.rows["layer"] == PADDING_LAYER).any()
+        padding = batch.is_padding.to(device)
         return cls(
-            centres=batch.centres,
-            sides=batch.sides,
-            valid=batch.valid,
+            centres=batch.centres.to(device).masked_fill(padding[..., None], 0),
+            sides=batch.sides.to(device).masked_fill(padding, 1),
+            valid=batch.valid.to(device).masked_fill(padding, 0),
             padding=padding,
-            sizes=torch.as_tensor(batch.sizes, dtype=torch.float32).to(batch.pixels.device),
-            full=planned_on_host and not (batch.table["layer"] < 0).any(),
+            sizes=torch.as_tensor(batch.sizes, dtype=torch.float32).to(device),
+            full=full,
         )
 
     @property

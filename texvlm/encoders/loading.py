@@ -70,7 +70,8 @@ def load(
     """An encoder, in evaluation mode.
 
     Args:
-        model: a local folder, or a model of transformers, which is used and not copied.
+        model: a local folder, or a model of transformers, which is used and not copied: it, too, is moved and put
+            in evaluation mode.
         positions: how the model's position table is read off the grid, see texvlm.encoders.positions.
         device: where it runs; None for the CPU, or where the model is.
         dtype: element type; None for what the weights are stored in, or what the model has.

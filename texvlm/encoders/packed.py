@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from texvlm.encoders.geometry import Geometry
 from texvlm.layouts.table import PADDING_LAYER, TABLE_FIELDS, TOKEN_RECORD, Table
 from texvlm.tokens import TokenBatch
 
@@ -68,18 +69,17 @@ class PackedTokens:
             ValueError: `previous` is of other sources or of another number of rows a view.
         """
         views, slot_count = batch.dirty.shape
-        kept = ~batch.is_padding
+        geometry = Geometry.of(batch)
+        kept, device = ~geometry.padding, geometry.padding.device
         if isinstance(batch.rows, torch.Tensor):
             counts = kept.sum(1).tolist()
         else:
-            counts = (batch.table["layer"] != PADDING_LAYER).sum(1).tolist()
-        slots = torch.arange(slot_count, device=kept.device).expand(views, -1)
+            counts = (batch.rows["layer"] != PADDING_LAYER).sum(1).tolist()
+        slots = torch.arange(slot_count, device=device).expand(views, -1)
         age = _older(batch, previous)
-        scale = (batch.sides / batch.patch).log2()
-        sizes = torch.as_tensor(batch.sizes, dtype=torch.float32).to(kept.device)
-        place = (batch.centres / sizes[:, None]).flip(-1)
-        time = torch.as_tensor(batch.pts, dtype=torch.float32).to(kept.device)[:, None].expand(-1, slot_count)
-        coordinates = torch.cat([time[..., None], place, scale[..., None]], dim=-1)
+        scale = (geometry.sides / batch.patch).log2()
+        time = torch.as_tensor(batch.pts, dtype=torch.float32).to(device)[:, None].expand(-1, slot_count)
+        coordinates = torch.cat([time[..., None], geometry.positions.flip(-1), scale[..., None]], dim=-1)
         full = sum(counts) == views * slot_count
 
         def pick(part: torch.Tensor) -> torch.Tensor:
@@ -91,7 +91,7 @@ class PackedTokens:
             table = batch.rows.reshape(-1) if full else batch.rows[kept.cpu().numpy()]
         return cls(
             rows=pick(batch.flat()),
-            cu_seqlens=_offsets(counts, kept.device),
+            cu_seqlens=_offsets(counts, device),
             coordinates=pick(coordinates),
             age=pick(age),
             table=table,
@@ -161,7 +161,7 @@ class PackedTokens:
         if isinstance(self.table, torch.Tensor):
             bits = empty.view(np.int32).reshape(views, self.slot_count, len(TABLE_FIELDS))
             table = torch.from_numpy(bits).to(self.table.device)
-            table[where] = self.table
+            table[tuple(index.to(table.device) for index in where)] = self.table
         else:
             empty[tuple(index.cpu().numpy() for index in where)] = self.table
         return TokenBatch(rows.view(views, self.slot_count, *shape), table, dirty, self.sizes, self.sources, self.pts)

@@ -42,7 +42,7 @@ class Readout:
             area, so that what was looked at closely counts most.
         weights: of each token, >= 0, (views, tokens); multiplies the weighting. None for ones.
         from_block: first block of the model in which read-outs take part; up to there they are the
-            class token itself.
+            class token itself. Means nothing to a model without one, which reads behind its last block.
     """
 
     boxes: NDArray[np.float64] | None = None
@@ -148,17 +148,18 @@ class Readout:
             raise ValueError("a Readout without regions; make it with Readout.inside or Readout.near")
         return given
 
-    def token_weights(self, batch: TokenBatch, geometry: Geometry | None = None) -> torch.Tensor:
+    def token_weights(self, batch: TokenBatch) -> torch.Tensor:
         """How much each token counts for each region, float32, (views, regions, tokens); 0 outside.
 
         The weights of a region average 1 over its tokens, so the balance between them and the class
-        token's own row is that of equal tokens. Waits for a device that planned the tokens.
+        token's own row is that of equal tokens. Worked out where the tokens were planned: on the
+        host, or on a device, which is then waited for.
 
         Raises:
             ValueError: regions or weights for another number of views, a weight that is negative or not
                 finite, a region without a token, or one whose weights sum to zero; names it.
         """
-        geometry = geometry or Geometry.of(batch)
+        geometry = Geometry.of(batch, device=getattr(batch.rows, "device", torch.device("cpu")))
         given, views = self._given, len(batch)
         if len(given) not in (1, views):
             raise ValueError(f"regions for {len(given)} views, the batch has {views}; give them for one or for each")
@@ -179,7 +180,7 @@ class Readout:
             raise ValueError(
                 f"weights of the {int(counts[view, region])} tokens of {where} sum to zero; one must be above 0"
             )
-        return weights * (counts / sums)[..., None]
+        return (weights * (counts / sums)[..., None]).to(batch.pixels.device)
 
     def _members(self, given: NDArray[np.float64], batch: TokenBatch, geometry: Geometry) -> torch.Tensor:
         """bool, (views, regions, tokens): the token belongs to the region."""
