@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from texvlm.encoders.attention import Attention, check_takes_masks, run_blocks
-from texvlm.encoders.base import Encoder, square_side
+from texvlm.encoders.base import Encoder, side_by_side, square_side
 from texvlm.encoders.geometry import Geometry
 from texvlm.encoders.pooling import mean_answers
 from texvlm.encoders.positions import PositionMethod, look_up, table_of
@@ -29,7 +29,7 @@ class DINOv2Encoder(Encoder):
     reads, one behind the other.
     """
 
-    inner_names = ("dinov2", "dinov2_with_registers")
+    inner_names: tuple[str, ...] = ("dinov2", "dinov2_with_registers")
     """Where a model keeps the one without its head."""
 
     def __init__(
@@ -76,7 +76,7 @@ class DINOv2Encoder(Encoder):
 
     def embed(self, pixels: torch.Tensor) -> torch.Tensor:
         """See Encoder."""
-        return cast(torch.Tensor, self.body.embeddings.patch_embeddings(pixels))[:, 0]
+        return cast(torch.Tensor, self.body.embeddings.patch_embeddings(side_by_side(pixels)))[0]
 
     def positions(self, geometry: Geometry) -> torch.Tensor:
         """See Encoder."""

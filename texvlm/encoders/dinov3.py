@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from texvlm.encoders.attention import Attention, run_blocks
-from texvlm.encoders.base import Encoder, square_side
+from texvlm.encoders.base import Encoder, side_by_side, square_side
 from texvlm.encoders.geometry import Geometry
 from texvlm.encoders.positions import PositionMethod, rope_coordinates
 from texvlm.encoders.statistics import IMAGENET, statistics_for
@@ -60,7 +60,7 @@ class DINOv3Encoder(Encoder):
 
     def embed(self, pixels: torch.Tensor) -> torch.Tensor:
         """See Encoder."""
-        return cast(torch.Tensor, self.body.embeddings.patch_embeddings(pixels)).flatten(1)
+        return cast(torch.Tensor, self.body.embeddings.patch_embeddings(side_by_side(pixels)))[0, :, 0].T
 
     def positions(self, geometry: Geometry) -> None:
         """Nothing is added: see `rotations`."""

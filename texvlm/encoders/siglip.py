@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from texvlm.encoders.attention import Attention, check_takes_masks, run_blocks
-from texvlm.encoders.base import Encoder, square_side
+from texvlm.encoders.base import Encoder, side_by_side, square_side
 from texvlm.encoders.geometry import Geometry
 from texvlm.encoders.pooling import mean_tokens
 from texvlm.encoders.positions import PositionMethod, look_up, table_of
@@ -69,7 +69,7 @@ class SiglipEncoder(Encoder):
 
     def embed(self, pixels: torch.Tensor) -> torch.Tensor:
         """See Encoder."""
-        return cast(torch.Tensor, self.body.embeddings.patch_embedding(pixels)).flatten(1)
+        return cast(torch.Tensor, self.body.embeddings.patch_embedding(side_by_side(pixels)))[0, :, 0].T
 
     def positions(self, geometry: Geometry) -> torch.Tensor:
         """See Encoder."""
