@@ -22,7 +22,7 @@ from texvlm.fixation.scene import Clock, FloatMap, Scene
 from texvlm.fixation.score_map import ScoreMap, blurred, upsampled
 from texvlm.regions import TILE
 
-ALL_CHANGED = 0.9
+ALL_CHANGED = 0.6
 """Where more than this share of the tiles changes at once, the camera moved or the shot did: no place stands out."""
 
 
@@ -46,7 +46,8 @@ def nothing() -> ScoreMap:
 class Changes:
     """Tiles that changed; what changed earlier fades.
 
-    A frame whose tiles all change (the first one, a cut, a moving camera) is no evidence.
+    A frame most of whose tiles change (the first one, a cut, a moving camera) is no evidence, and what
+    changed before it counts no more.
 
     Attributes:
         decay_s: seconds until a change counts 1/e.
@@ -67,9 +68,9 @@ class Changes:
         before = self._clock.now_s
         fade = math.exp(-(self._clock.tick(scene.time_s) - before) / self.decay_s)
         tiles = scene.report.tiles
-        fresh = np.zeros(tiles.shape, np.float32) if tiles.mean() > ALL_CHANGED else tiles.astype(np.float32)
-        old = self._heat if self._heat is not None and self._heat.shape == fresh.shape else np.zeros_like(fresh)
-        self._heat = np.maximum(old * np.float32(fade), fresh)
+        old = self._heat if self._heat is not None and self._heat.shape == tiles.shape else np.zeros(tiles.shape)
+        heat = np.zeros(tiles.shape) if tiles.mean() > ALL_CHANGED else np.maximum(old * fade, tiles)
+        self._heat = heat.astype(np.float32)
         return ScoreMap(blurred(self._heat), (TILE / scene.size[0], TILE / scene.size[1]))
 
 

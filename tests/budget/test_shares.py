@@ -1,0 +1,51 @@
+"""Sharing a whole number of tokens."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from texvlm.budget import split_tokens
+
+
+def test_by_weight_and_by_remainder():
+    assert split_tokens(100, [1, 1, 2]) == [25, 25, 50]
+    assert split_tokens(10, [1, 1, 1]) == [4, 3, 3]  # the first of equal remainders
+    assert split_tokens(10, [0, 1], minimum=3) == [3, 7]
+    assert split_tokens(100, [9, 1], maximum=60) == [60, 40]
+    assert split_tokens(100, [9, 1], maximum=40) == [40, 40]  # all full: some are left over
+    assert split_tokens(12, [1000, 1, 1], minimum=4) == [4, 4, 4]
+
+
+@given(
+    weights=st.lists(st.floats(0, 100), min_size=1, max_size=8).filter(any),
+    minimum=st.integers(1, 20),
+    spare=st.integers(0, 500),
+    room=st.integers(0, 100),
+)
+def test_the_sum_and_the_limits_hold(weights, minimum, spare, room):
+    count, maximum = len(weights), minimum + room
+    total = count * minimum + spare
+    shares = split_tokens(total, weights, minimum=minimum, maximum=maximum)
+    assert sum(shares) == min(total, count * maximum)
+    assert all(minimum <= share <= maximum for share in shares)
+    for weight, share in zip(weights, shares, strict=True):
+        for other, others in zip(weights, shares, strict=True):
+            assert weight <= other or share >= others - 1  # more weight, never less but for rounding
+
+
+@pytest.mark.parametrize(
+    ("arguments", "limits", "words"),
+    [
+        ((10, [1, 1, 1]), {"minimum": 4}, "budget of 10 tokens for 3 with at least 4 each; give 12 or more"),
+        ((10, []), {}, "between none"),
+        ((10, [0, 0]), {}, "not all 0"),
+        ((10, [1, -1]), {}, "finite numbers of 0 and above"),
+        ((10, [1, float("nan")]), {}, "finite numbers"),
+        ((10, [1]), {"minimum": 4, "maximum": 3}, "maximum 3 is under minimum 4"),
+    ],
+)
+def test_what_cannot_be_shared(arguments, limits, words):
+    with pytest.raises(ValueError, match=words):
+        split_tokens(*arguments, **limits)
