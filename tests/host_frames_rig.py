@@ -160,7 +160,7 @@ class Mixed:
             engine.submit(lost)
             lost[:] = 77
         self.cpu.submit(frame)
-        if kind != "smaller":
+        if frame.shape == self.frame.shape:
             self.frame = frame
 
     def _by_verbs(self, frame: np.ndarray) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import reference
 import torch
 from host_frames_rig import SIDES, always, assert_holds, changed, open_device, picture
 
@@ -14,6 +15,8 @@ from texvlm import Engine
 from texvlm.backends.cuda.host_policy import Rates
 from texvlm.backends.cuda.staging import BAND_BYTES, SLOTS
 from texvlm.errors import DeviceCallError
+from texvlm.frames import Frame
+from texvlm.pyramid import TextureSpec
 from texvlm.yuv import nv12
 
 SOURCES = 3 * SLOTS + 1
@@ -185,6 +188,33 @@ def test_a_failed_submit_costs_one_frame_of_one_source(rng, side, late, call):
                     frames[0] = changed(rng, frames[0])
             device.free(lent)
     assert words == ({f"{call}: failure asked for by a test"} if (call, side) not in QUIET else set())
+
+
+def test_nothing_of_a_failed_transfer_is_under_way_afterwards(rng):
+    """One plane is on its way when the other fails: its memory may be freed at once."""
+    with open_device("device", late_streams=True) as device:
+        lent = device.pinned(rng.integers(0, 256, (44, 64), dtype=np.uint8))
+        frame = nv12(lent, rng.integers(0, 256, (22, 32, 2), dtype=np.uint8), matrix="bt709", range="limited")
+        with Engine(backend=device.backend, layout="uniform", threshold=0) as engine:
+            with device.failing("copy", 2), pytest.raises(DeviceCallError, match="failure asked for"):
+                engine.submit(frame)
+            device.free(lent)
+            assert not device.calls(device.backend.release_frames)
+
+
+def test_the_mirror_is_not_believed_after_a_failure(rng):
+    """Without the engine's rule that such a source is taken whole, what is on the device is found out."""
+    with open_device("host") as device:
+        backend, frame = device.backend, picture(rng, (70, 50))
+        texture = backend.create_texture(TextureSpec((70, 50)))
+        texture.frame_sizes[0] = (70, 50)
+        backend.refresh(texture, 0, Frame(frame), None)
+        frame = frame ^ 1
+        with device.failing("launch"), pytest.raises(DeviceCallError, match="failure asked for"):
+            backend.refresh(texture, 0, Frame(frame), 0)
+        assert backend.refresh(texture, 0, Frame(frame), 0).all()
+        for level, expected in enumerate(reference.pyramid(frame, texture.spec.levels)):
+            np.testing.assert_array_equal(backend.read_level(texture, 0, level), expected)
 
 
 CLOSING = [(call, nth) for call in ("wait_on_host", "destroy_event", "free_pinned", "synchronize") for nth in (1, 2)]
