@@ -9,6 +9,7 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 import torch
+from cuda_device import open_host_device
 from host_frames_rig import (
     HOST_IS_CHEAPER,
     KINDS,
@@ -25,6 +26,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from texvlm import Engine
+from texvlm.backends import _gl_api as names
+from texvlm.backends.base import PendingTiles
+from texvlm.backends.cuda.gl_backend import CudaGlBackend
+from texvlm.backends.cuda.gl_context import open_headless_for
 from texvlm.backends.cuda.host_policy import Rates
 from texvlm.frames import Frame
 from texvlm.pyramid import TextureSpec
@@ -189,6 +194,26 @@ def test_a_layer_that_the_callers_own_graph_writes_is_compared_on_the_device(ope
         driver.destroy_graph(graph)
         driver.destroy_stream(stream)
         assert pool
+
+
+@pytest.mark.gl
+def test_an_array_that_was_lent_to_opengl_is_compared_on_the_device(gl_backend, rng):
+    driver, compiler = open_host_device()
+    backend = CudaGlBackend(driver, compiler, open_headless_for(driver), mapping="resident", detect_host_frames="host")
+    frame, other = picture(rng, (32, 32), 4), picture(rng, (32, 32), 4)
+    texture = backend.create_texture(TextureSpec((32, 32), channels=4))
+    texture.frame_sizes[0] = (32, 32)
+    backend.refresh(texture, 0, Frame(frame), None)
+    with backend.lent_to_gl(texture) as name:
+        box = (0, 0, 0, 32, 32, 1, names.RGBA, names.UNSIGNED_BYTE)
+        gl_backend._context.run(lambda: gl_backend._context.gl.glTextureSubImage3D(name, 0, *box, other.ctypes.data))
+    tiles = backend.refresh(texture, 0, Frame(frame), 0)
+    assert isinstance(tiles, PendingTiles)
+    assert tiles.mask().all()
+    np.testing.assert_array_equal(backend.read_level(texture, 0, 0), frame)
+    backend.close()
+    assert driver.leaks() == []
+    assert driver.violations == []
 
 
 # ---------------------------------------------------------------- the policy at work

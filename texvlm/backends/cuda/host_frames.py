@@ -30,6 +30,7 @@ from texvlm.backends.cuda.ingest import Ingest
 from texvlm.backends.cuda.pinned import PinnedBuffer
 from texvlm.backends.cuda.staging import Staging
 from texvlm.frames import Frame
+from texvlm.profiling import profile_range
 from texvlm.regions import TILE, TileMask, tile_grid
 from texvlm.yuv import YuvFrame
 
@@ -194,7 +195,8 @@ class HostFrames:
             texels = self._ingest.read_level(texture, layer, 0, frame.size, stream=stream)
             mirror[:height, :width] = texels.cpu().numpy()
             state.known = True
-        tiles = detect_tiles(mirror, frame.pixels, limit)
+        with profile_range("compare on the host", "upload", frame.pixels.nbytes):
+            tiles = detect_tiles(mirror, frame.pixels, limit)
         count = int(np.count_nonzero(tiles))
         state.record.note(count / tiles.size)
         if count:
