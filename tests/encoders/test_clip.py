@@ -100,11 +100,3 @@ def test_attention_without_masks_is_refused():
     model.vision_model.config._attn_implementation = "flash_attention_2"
     with pytest.raises(ModelError, match="takes no mask"):
         encoders.load(model)
-
-
-def test_the_fixed_shape_path_compiles_whole(make_batch, make_pictures):
-    encoder = encoders.load(both())
-    batch = make_batch(encoder, make_pictures(2, (48, 48)))
-    expected = encoder(batch)
-    encoder.compile(fullgraph=True, backend="aot_eager")
-    close(encoder(batch).pooled, expected.pooled)

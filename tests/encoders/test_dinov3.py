@@ -77,11 +77,3 @@ def test_a_saved_folder_gives_the_same(make_batch, make_pictures, tmp_path):
     encoder = encoders.load(tmp_path / "model")
     batch = make_batch(encoder, make_pictures(1, (48, 48)))
     close(encoder(batch).tokens, encoders.load(model)(batch).tokens)
-
-
-def test_the_fixed_shape_path_compiles_whole(make_batch, make_pictures):
-    encoder = encoders.load(small())
-    batch = make_batch(encoder, make_pictures(2, (96, 64)), layout=Quadtree(tokens=28, patch=8))
-    expected = encoder(batch)
-    encoder.compile(fullgraph=True, backend="aot_eager")
-    close(encoder(batch).tokens, expected.tokens)

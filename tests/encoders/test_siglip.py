@@ -75,6 +75,8 @@ def test_a_model_without_head_answers_nothing(make_batch, make_pictures):
     assert features.pooled is None
     with pytest.raises(ModelError, match="no answer"):
         encoder.classify(features)
+    with pytest.raises(ModelError, match="no pooling head, which read-outs need"):
+        encoder(batch, readout=Readout.inside([0, 0, 1, 1]))
 
 
 def test_the_classifier_reads_the_mean_token(make_batch, make_pictures, pixel_values):
@@ -113,11 +115,3 @@ def test_a_saved_folder_gives_the_same(make, make_batch, make_pictures, tmp_path
     encoder = encoders.load(tmp_path / "model")
     batch = make_batch(encoder, make_pictures(1, (48, 48)))
     close(encoder(batch).pooled, encoders.load(model)(batch).pooled)
-
-
-def test_the_fixed_shape_path_compiles_whole(make_batch, make_pictures):
-    encoder = encoders.load(vision())
-    batch = make_batch(encoder, make_pictures(2, (48, 48)))
-    expected = encoder(batch)
-    encoder.compile(fullgraph=True, backend="aot_eager")
-    close(encoder(batch).pooled, expected.pooled)

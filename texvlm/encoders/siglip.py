@@ -20,6 +20,7 @@ from texvlm.encoders.geometry import Geometry
 from texvlm.encoders.pooling import mean_tokens
 from texvlm.encoders.positions import PositionMethod, look_up, table_of
 from texvlm.encoders.statistics import HALF, statistics_for
+from texvlm.errors import ModelError
 
 
 class SiglipEncoder(Encoder):
@@ -80,7 +81,13 @@ class SiglipEncoder(Encoder):
         return None
 
     def run(self, hidden: torch.Tensor, geometry: Geometry, attention: Attention) -> torch.Tensor:
-        """See Encoder."""
+        """See Encoder.
+
+        Raises:
+            ModelError: a read-out was asked for, and the model has nothing that reads.
+        """
+        if attention.regions and not (self.body.use_head or self._classifier):
+            raise ModelError(f"{self.name} has no pooling head, which read-outs need; load a model with one")
         return cast(torch.Tensor, self.body.post_layernorm(run_blocks(self.body.encoder.layers, hidden, attention)))
 
     def pool_tokens(self, tokens: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor | None:
