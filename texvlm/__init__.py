@@ -10,7 +10,7 @@ fixations are (u, v), the frame spanning 0..1; inside, everything is level-0 tex
 
 Layers of the package; a module imports from those to its right only:
 
-    cli -> bench -> encode -> encoders -> drawing -> store -> engine -> sources, fixation, tokens -> backends
+    cli -> bench -> encode -> store -> encoders -> drawing -> engine -> sources, fixation, tokens -> backends
         -> layouts, device_frames -> yuv -> frames -> pyramid, visual_field -> regions -> errors
 
 Importing this package loads nothing heavy; names are resolved when first used.
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from texvlm.pyramid import TextureSpec
     from texvlm.residency import SubmitReport
     from texvlm.sources import open_source, open_yuv_video
-    from texvlm.store import TokenWriter, open_tokens
+    from texvlm.store import TokenWriter, open_features, open_tokens
     from texvlm.tokens import TokenBatch
     from texvlm.yuv import YuvFrame, nv12, p010
 
@@ -73,6 +73,7 @@ _HOME = {
     "as_frame": "frames",
     "make_layout": "layouts",
     "nv12": "yuv",
+    "open_features": "store",
     "open_source": "sources",
     "open_tokens": "store",
     "open_yuv_video": "sources",
@@ -105,6 +106,7 @@ __all__ = [
     "as_frame",
     "make_layout",
     "nv12",
+    "open_features",
     "open_source",
     "open_tokens",
     "open_yuv_video",

@@ -17,6 +17,8 @@ SCHEMA_VERSION = 1
 
 StoreMode = Literal["full", "changes"]
 Status = Literal["running", "stopped", "complete"]
+Contents = Literal["tokens", "features", "both"]
+FeatureType = Literal["float16", "float32"]
 
 
 class _Record(BaseModel):
@@ -79,6 +81,14 @@ _COMMON_TENSORS = {
     "sizes": "int32 (frames, 2): (width, height) of the frame, texels",
     "sources": "int32 (frames,): source that the frame came from",
 }
+FEATURE_TENSORS = {
+    "features": "(frames, tokens, width): what the model made of each token; 0 in padding rows",
+    "prefix": "(frames, k, width): class token, then registers; absent from a model without",
+    "pooled": "(frames, pooled width): the model's answer for the whole frame; absent from a model without",
+    "regions": "(frames, regions, pooled width): its answer for each region of the read-out; absent without one",
+}
+"""Tensors that features add to a shard; float16 or float32."""
+
 TENSORS: dict[StoreMode, dict[str, str]] = {
     "full": {"pixels": "(frames, tokens, channels, patch, patch)", **_COMMON_TENSORS},
     "changes": {
@@ -90,8 +100,19 @@ TENSORS: dict[StoreMode, dict[str, str]] = {
 """Tensors of a shard, for meta.json to explain itself."""
 
 
+def tensors_of(store: StoreMode, contents: Contents) -> dict[str, str]:
+    """Tensors of a shard, each explained."""
+    if contents == "features":
+        return {**FEATURE_TENSORS, **_COMMON_TENSORS}
+    return TENSORS[store] if contents == "tokens" else {**TENSORS[store], **FEATURE_TENSORS}
+
+
 class StoreMeta(_Record):
     """Everything in meta.json. Read and written whole; validated both ways.
+
+    `channels`, `patch` and `dtype` are those of the tokens, also where only features were kept. `model`
+    names what made the features and `feature_shapes` is what a frame has of each tensor, without the
+    count of tokens.
 
     `counters` and `timings_ms` are totals of the work behind the shards; frames that were encoded
     again after a stop count again.
@@ -102,12 +123,16 @@ class StoreMeta(_Record):
     texvlm_version: str
     status: Status = "running"
     store: StoreMode
+    contents: Contents = "tokens"
     settings: dict[str, JsonValue] = Field(default_factory=dict)
     engine: dict[str, JsonValue] = Field(default_factory=dict)
     shard_frames: int | None = Field(default=None, ge=1)
     channels: int | None = None
     patch: int | None = None
     dtype: Literal["uint8", "float16", "bfloat16", "float32"] | None = None
+    model: dict[str, JsonValue] | None = None
+    feature_dtype: FeatureType | None = None
+    feature_shapes: dict[str, tuple[int, ...]] | None = None
     table_fields: list[TableField] = TABLE_COLUMNS
     tensors: dict[str, str] = Field(default_factory=dict)
     frames: int = Field(default=0, ge=0)
@@ -129,6 +154,8 @@ class StoreMeta(_Record):
             raise ValueError(f"frames is {self.frames}, but the shards hold {end}")
         if self.shards and (self.channels is None or self.patch is None or self.dtype is None):
             raise ValueError("channels, patch and dtype are missing")
+        if self.contents != "tokens" and self.feature_dtype is None:
+            raise ValueError("feature_dtype is missing")
         return self
 
     def write(self, folder: Path) -> None:

@@ -8,7 +8,7 @@ that every shard can be read without the others.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from texvlm.encoders.features import Features
 from texvlm.errors import StoreError
-from texvlm.layouts.table import TABLE_FIELDS, TOKEN_RECORD, Table
-from texvlm.store.meta import FORMAT, SCHEMA_VERSION, ShardInfo, StoreMode
+from texvlm.layouts.table import PADDING_LAYER, TABLE_FIELDS, TOKEN_RECORD, Table
+from texvlm.store.features import FeatureBuffer, FeatureShape, check_places, features_of
+from texvlm.store.meta import FEATURE_TENSORS, FORMAT, SCHEMA_VERSION, ShardInfo, StoreMeta, StoreMode
 from texvlm.tokens import TokenBatch
 
 SHARD_BYTES = 64 << 20
@@ -43,30 +45,48 @@ _BUFFER_DTYPES: dict[str, type[np.generic]] = {
 
 @dataclass(frozen=True, slots=True)
 class ShardShape:
-    """What all frames of one shard share."""
+    """What all frames of one shard share.
+
+    Attributes:
+        tokens: rows of a frame's table.
+        channels: of the tokens.
+        patch: of the tokens.
+        dtype: of the tokens.
+        keeps_pixels: the tokens' pixels are kept, and not only what a model made of them.
+        features: of the features beside or instead of them; None without.
+    """
 
     tokens: int
     channels: int
     patch: int
     dtype: str
+    keeps_pixels: bool = True
+    features: FeatureShape | None = None
 
     @classmethod
-    def of(cls, batch: TokenBatch) -> ShardShape:
+    def of(cls, batch: TokenBatch, *, keeps_pixels: bool = True, features: FeatureShape | None = None) -> ShardShape:
         """The shape of one view's tokens; TypeError for an element type that a store cannot hold."""
         dtype = str(batch.pixels.dtype).removeprefix("torch.")
         if dtype not in _BUFFER_DTYPES:
             raise TypeError(f"tokens of {batch.pixels.dtype}; a store holds {', '.join(_BUFFER_DTYPES)}")
         _, tokens, channels, patch, _ = batch.pixels.shape
-        return cls(tokens, channels, patch, dtype)
+        return cls(tokens, channels, patch, dtype, keeps_pixels, features)
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one frame's pixels when all are kept."""
-        return self.tokens * self.channels * self.patch**2 * np.dtype(_BUFFER_DTYPES[self.dtype]).itemsize
+        """Bytes of one frame's pixels when all are kept, and of its features."""
+        pixels = self.tokens * self.channels * self.patch**2 * np.dtype(_BUFFER_DTYPES[self.dtype]).itemsize
+        return pixels * self.keeps_pixels + (self.features.frame_bytes if self.features else 0)
 
-    def frames_per_shard(self) -> int:
-        """Frames in a shard of about SHARD_BYTES, 1..MAX_SHARD_FRAMES."""
-        return max(1, min(MAX_SHARD_FRAMES, SHARD_BYTES // max(self.frame_bytes, 1)))
+    @property
+    def without_features(self) -> ShardShape:
+        """The shape of the tokens alone."""
+        return replace(self, features=None)
+
+    def frames_per_shard(self, *, group: int = 1) -> int:
+        """Frames in a shard of about SHARD_BYTES, 1..MAX_SHARD_FRAMES; whole groups of frames, one at least."""
+        frames = max(1, min(MAX_SHARD_FRAMES, SHARD_BYTES // max(self.frame_bytes, 1)))
+        return max(group, frames // group * group)
 
 
 class ShardBuffer:
@@ -76,7 +96,9 @@ class ShardBuffer:
         self.shape, self.capacity, self.mode, self.frames = shape, capacity, mode, 0
         n = shape.tokens
         # np.empty of a large block costs address space only; memory is used as rows are written.
-        self._pixels = np.empty((capacity * n, shape.channels, shape.patch, shape.patch), _BUFFER_DTYPES[shape.dtype])
+        rows = capacity * n if shape.keeps_pixels else 0
+        self._pixels = np.empty((rows, shape.channels, shape.patch, shape.patch), _BUFFER_DTYPES[shape.dtype])
+        self._features = None if shape.features is None else FeatureBuffer(shape.features, capacity=capacity)
         self._rows = 0
         self._last: NDArray[Any] | None = None
         self._stored = np.zeros((capacity, n), np.bool_)
@@ -91,25 +113,35 @@ class ShardBuffer:
         """No room for another frame."""
         return self.frames == self.capacity
 
-    def add(self, batch: TokenBatch) -> None:
-        """Copy one view in; the caller has checked that its shape fits and that there is room."""
-        table = _columns(batch.table[0])
-        tokens = batch.pixels[0].detach().cpu().contiguous()
-        pixels = (tokens.view(torch.uint16) if tokens.dtype == torch.bfloat16 else tokens).numpy()
-        stored = self._differs(pixels)
-        kept = pixels if stored.all() else pixels[stored]
+    def add(self, batch: TokenBatch, features: Features | None = None) -> None:
+        """Copy one view in; the caller has checked that its shape fits and that there is room.
+
+        Raises:
+            ValueError: an index or a feature that the store's element types cannot hold; nothing was added.
+        """
         i = self.frames
-        self._pixels[self._rows : self._rows + len(kept)] = kept
-        self._rows += len(kept)
-        self._table[i], self._stored[i] = table, stored
+        self._table[i] = _columns(batch.table[0])
+        if self._features is not None and features is not None:
+            check_places(features, batch.table)
+            self._features.put(i, features)
+        if self.shape.keeps_pixels:
+            self._add_pixels(batch)
         self._dirty[i] = batch.dirty[0].cpu().numpy()
         self._pts[i], self._sizes[i], self._sources[i] = batch.pts[0], batch.sizes[0], batch.sources[0]
         self.frames += 1
 
+    def _add_pixels(self, batch: TokenBatch) -> None:
+        tokens = batch.pixels[0].detach().cpu().contiguous()
+        pixels = (tokens.view(torch.uint16) if tokens.dtype == torch.bfloat16 else tokens).numpy()
+        stored = self._differs(pixels)
+        kept = pixels if stored.all() else pixels[stored]
+        self._pixels[self._rows : self._rows + len(kept)] = kept
+        self._rows += len(kept)
+        self._stored[self.frames] = stored
+
     def to_bytes(self, first_frame: int) -> bytes:
         """The shard as the content of a safetensors file; the same frames give the same bytes."""
         n = self.frames
-        pixels = torch.from_numpy(self._pixels[: self._rows]).view(getattr(torch, self.shape.dtype))
         arrays = {
             "table": self._table[:n],
             "valid": np.ascontiguousarray(self._table[:n, :, TABLE_FIELDS.index("valid")]),
@@ -118,11 +150,15 @@ class ShardBuffer:
             "sizes": self._sizes[:n],
             "sources": self._sources[:n],
         }
-        if self.mode == "full":
-            pixels = pixels.view(n, self.shape.tokens, *pixels.shape[1:])
-        else:
+        if self._features is not None:
+            arrays |= self._features.arrays(n)
+        if self.mode == "changes" and self.shape.keeps_pixels:
             arrays["stored"] = self._stored[:n]
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()} | {"pixels": pixels}
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        if self.shape.keeps_pixels:
+            pixels = torch.from_numpy(self._pixels[: self._rows]).view(getattr(torch, self.shape.dtype))
+            whole = self.mode == "full"
+            tensors["pixels"] = pixels.view(n, self.shape.tokens, *pixels.shape[1:]) if whole else pixels
         about = {"format": FORMAT, "schema_version": SCHEMA_VERSION, "store": self.mode, "first_frame": first_frame}
         # One key only: safetensors keeps no order among several, and equal frames must give equal bytes.
         return bytes(safetensors.torch.save(tensors, metadata={"texvlm": json.dumps(about)}))
@@ -143,7 +179,8 @@ class ShardBuffer:
 class ShardFile:
     """One shard opened for reading. Pixels stay in the mapped file until a frame is asked for."""
 
-    def __init__(self, path: Path, info: ShardInfo, mode: StoreMode) -> None:
+    def __init__(self, path: Path, info: ShardInfo, meta: StoreMeta) -> None:
+        mode, contents = meta.store, meta.contents
         try:
             size = path.stat().st_size
             if size != info.bytes:
@@ -158,18 +195,42 @@ class ShardFile:
         except (OSError, SafetensorError) as error:
             raise StoreError(f"cannot read {path}: {error}") from error
         try:
-            self._pixels = tensors["pixels"]
+            has_pixels = contents != "features"
+            self._pixels = tensors["pixels"] if has_pixels else None
+            self._features = {name: tensors[name] for name in FEATURE_TENSORS if name in tensors}
+            if contents != "tokens":
+                tensors["features"]  # a shard of another store has none
             self._table = _records(tensors["table"].numpy())
             self._dirty = tensors["dirty"]
             self._pts, self._sizes, self._sources = (tensors[n].numpy().copy() for n in ("pts", "sizes", "sources"))
-            self._row_of = _latest_rows(tensors["stored"].numpy()) if mode == "changes" else None
+            self._row_of = _latest_rows(tensors["stored"].numpy()) if mode == "changes" and has_pixels else None
         except KeyError as error:
-            raise StoreError(f"{path} is no shard of a {mode!r} store: it has no tensor {error}") from None
+            raise StoreError(
+                f"{path} is no shard of a {mode!r} store of {contents}: it has no tensor {error}"
+            ) from None
         if self._table.shape != (info.frames, info.tokens):
             raise StoreError(f"{path} holds a table of {self._table.shape}, not {(info.frames, info.tokens)}")
 
+    def features(self, i: int) -> Features:
+        """What the model made of frame `i` of this shard, which holds features; owns its memory."""
+        rows = self._table[i : i + 1].copy()
+        return features_of(
+            self._features,
+            i,
+            padding=torch.from_numpy(rows["layer"] == PADDING_LAYER),
+            rows=rows,
+            sizes=self._sizes[i : i + 1].copy(),
+            sources=self._sources[i : i + 1].copy(),
+            pts=self._pts[i : i + 1].copy(),
+        )
+
+    def answers(self) -> tuple[torch.Tensor | None, NDArray[np.float64]]:
+        """What the model says of each frame as a whole, (frames, pooled width), and the frames' times, seconds."""
+        return self._features.get("pooled"), self._pts
+
     def batch(self, i: int) -> TokenBatch:
-        """Frame `i` of this shard as one view; owns its memory."""
+        """Frame `i` of this shard, which holds pixels, as one view; owns its memory."""
+        assert self._pixels is not None  # the reader has looked at meta.json
         if self._row_of is None:
             pixels = self._pixels[i : i + 1].clone()
         else:

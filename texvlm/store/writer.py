@@ -6,22 +6,27 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import JsonValue
 
 from texvlm import __version__
+from texvlm.encoders.features import Features
 from texvlm.errors import ClosedError, StoreError
 from texvlm.files import FolderLock, remove_leftovers, write_whole
+from texvlm.store.features import FeatureShape
 from texvlm.store.meta import (
     META_NAME,
     TENSORS,
+    Contents,
+    FeatureType,
     FrameSize,
     ShardInfo,
     Status,
     StoreMeta,
     StoreMode,
     read_meta,
+    tensors_of,
 )
 from texvlm.store.shards import ShardBuffer, ShardShape
 from texvlm.tokens import TokenBatch
@@ -50,11 +55,16 @@ class TokenWriter:
             compared on resume.
         engine: what made them, JSON values; kept for the reader, never compared.
         resume: go on after the last whole shard of an earlier run, or begin if there was none.
+        contents: what is kept of each frame: "tokens", "features", or "both".
+        model: what makes the features, JSON values; kept in meta.json and compared on resume.
+        feature_dtype: element type that they are kept in.
+        group: frames that are appended together: a shard whose length is not asked for holds whole groups.
 
     Raises:
         StoreError: the folder cannot be written, holds tokens already, is being written by another
             process, or was begun with other settings (each named, with both values).
-        ValueError: `shard_frames` is below 1, `store` is neither mode.
+        ValueError: `shard_frames` or `group` is below 1, `store` or `contents` is none of its values, or
+            "changes" is asked for where no tokens are kept.
     """
 
     def __init__(
@@ -66,12 +76,25 @@ class TokenWriter:
         settings: Mapping[str, JsonValue] | None = None,
         engine: Mapping[str, JsonValue] | None = None,
         resume: bool = False,
+        contents: Contents = "tokens",
+        model: Mapping[str, JsonValue] | None = None,
+        feature_dtype: FeatureType = "float16",
+        group: int = 1,
     ) -> None:
         if store not in TENSORS:
             raise ValueError(f"store is {store!r}; accepted: 'full', 'changes'")
+        if contents not in get_args(Contents):
+            raise ValueError(f"contents is {contents!r}; accepted: {', '.join(get_args(Contents))}")
+        if contents == "features" and store == "changes":
+            raise ValueError("store 'changes' is about tokens, and only features are kept; leave it out, or keep both")
+        if contents != "tokens" and feature_dtype not in get_args(FeatureType):
+            raise ValueError(f"feature_dtype is {feature_dtype!r}; accepted: {', '.join(get_args(FeatureType))}")
+        if group < 1:
+            raise ValueError(f"group is {group}; at least 1 frame is appended at a time")
         if shard_frames is not None and shard_frames < 1:
             raise ValueError(f"shard_frames is {shard_frames}; a shard holds 1 frame or more")
         self.folder = Path(folder)
+        self._group = group
         self._buffer: ShardBuffer | None = None
         self._closed = False
         self._broken = False  # a write failed, so nothing more can be saved
@@ -81,7 +104,10 @@ class TokenWriter:
             settings=json.loads(json.dumps(dict(settings or {}))),
             engine=json.loads(json.dumps(dict(engine or {}))),
             shard_frames=shard_frames,
-            tensors=TENSORS[store],
+            tensors=tensors_of(store, contents),
+            contents=contents,
+            model=None if model is None else json.loads(json.dumps(dict(model))),
+            feature_dtype=None if contents == "tokens" else feature_dtype,
         )
         self._lock = self._claim_folder()
         try:
@@ -109,13 +135,28 @@ class TokenWriter:
         """The folder holds the whole clip: a resume has nothing left to do."""
         return self._on_disk.status == "complete"
 
-    def append(self, batch: TokenBatch) -> ShardInfo | None:
+    def room(self, batch: TokenBatch) -> int:
+        """Frames like this one that the shard being filled still takes; of a new shard, those of one group at most."""
+        buffer = self._buffer
+        if (
+            buffer is not None
+            and ShardShape.of(batch, keeps_pixels=self._keeps_pixels) == buffer.shape.without_features
+        ):
+            return buffer.capacity - buffer.frames
+        return self._meta.shard_frames or self._group
+
+    def append(self, batch: TokenBatch, features: Features | None = None) -> ShardInfo | None:
         """Add the next frame; returns the shard that this completed on disk, if it did.
+
+        Args:
+            batch: its tokens, one view; only their geometry is kept where the folder holds features alone.
+            features: what the model made of them; for a folder that holds features, and no other.
 
         Raises:
             StoreError: the disk is full or the folder is gone. Earlier shards are whole and the
                 frames since the last one are lost; a resume encodes them again.
-            ValueError: not one view, or another patch or channel count than the frames before.
+            ValueError: not one view, or another patch or channel count than the frames before; features
+                that are missing, not wanted, of other shapes or not finite.
             TypeError: an element type that a store cannot hold, or another than before.
         """
         self._check_open()
@@ -123,16 +164,21 @@ class TokenWriter:
             raise StoreError(f"{self.folder} is complete with {self._meta.frames} frames; nothing can be added to it")
         if len(batch) != 1:
             raise ValueError(f"a batch of {len(batch)} views; a store takes one view for each frame")
-        shape = ShardShape.of(batch)
+        if (features is None) != (self._meta.contents == "tokens"):
+            what = "a frame without features" if features is None else "features of a frame"
+            raise ValueError(f"{what} for a folder of {self._meta.contents}; choose other contents for the writer")
+        dtype = self._meta.feature_dtype
+        made = None if features is None or dtype is None else FeatureShape.of(features, dtype)
+        shape = ShardShape.of(batch, keeps_pixels=self._keeps_pixels, features=made)
         self._check_shape(shape)
         written = None
         if self._buffer is not None and self._buffer.shape != shape:
             written = self._flush(cut=False)
         if self._buffer is None:
-            capacity = self._meta.shard_frames or shape.frames_per_shard()
+            capacity = self._meta.shard_frames or shape.frames_per_shard(group=self._group)
             self._buffer = ShardBuffer(shape, capacity=capacity, mode=self._meta.store)
         frame = self.next_frame
-        self._buffer.add(batch)
+        self._buffer.add(batch, features)
         size = (int(batch.sizes[0, 0]), int(batch.sizes[0, 1]))
         if not self._meta.frame_sizes or self._meta.frame_sizes[-1].size != size:
             sizes = [*self._meta.frame_sizes, FrameSize(first_frame=frame, size=size)]
@@ -224,11 +270,21 @@ class TokenWriter:
         status = earlier.status if len(present) == len(earlier.shards) else "running"
         return _with_shards(earlier, present).model_copy(update={"engine": fresh.engine, "status": status})
 
+    @property
+    def _keeps_pixels(self) -> bool:
+        return self._meta.contents != "features"
+
     def _check_shape(self, shape: ShardShape) -> None:
         meta = self._meta
+        features = None if shape.features is None else shape.features.last()
         if meta.dtype is None:
             self._meta = meta.model_copy(
-                update={"channels": shape.channels, "patch": shape.patch, "dtype": shape.dtype}
+                update={
+                    "channels": shape.channels,
+                    "patch": shape.patch,
+                    "dtype": shape.dtype,
+                    "feature_shapes": features,
+                }
             )
         elif (shape.channels, shape.patch) != (meta.channels, meta.patch):
             raise ValueError(
@@ -237,6 +293,8 @@ class TokenWriter:
             )
         elif shape.dtype != meta.dtype:
             raise TypeError(f"tokens of {shape.dtype}; this store began with {meta.dtype}")
+        elif features != meta.feature_shapes:
+            raise ValueError(f"features of shapes {features}; this store began with {meta.feature_shapes}")
 
     def _flush(self, *, cut: bool, status: Status = "running") -> ShardInfo:
         """Write the buffer as the next shard, name it in meta.json, and start empty again."""
@@ -327,4 +385,6 @@ def _check_same(new: StoreMeta, earlier: StoreMeta, folder: Path) -> None:
 
 def _compared(meta: StoreMeta) -> dict[str, Any]:
     own = {"store": meta.store, "shard_frames": meta.shard_frames, "texvlm_version": meta.texvlm_version}
-    return {**meta.settings, **own}
+    own |= {"contents": meta.contents, "feature_dtype": meta.feature_dtype}
+    made_by = {f"model.{name}": value for name, value in (meta.model or {}).items()}
+    return {**meta.settings, **made_by, **own}
