@@ -14,7 +14,9 @@ from texvlm.encoders.attention import Attention, plan_attention, run_blocks
 from texvlm.encoders.base import Encoder, side_by_side
 from texvlm.encoders.features import Features
 from texvlm.encoders.geometry import Geometry
+from texvlm.encoders.handover import hand_over
 from texvlm.encoders.loading import ADAPTERS, load, register
+from texvlm.encoders.merging import MergedFeatures
 from texvlm.encoders.packed import PackedTokens
 from texvlm.encoders.positions import ScaleEmbedding, look_up, table_of
 from texvlm.encoders.readout import Readout
@@ -25,9 +27,11 @@ __all__ = [
     "Encoder",
     "Features",
     "Geometry",
+    "MergedFeatures",
     "PackedTokens",
     "Readout",
     "ScaleEmbedding",
+    "hand_over",
     "load",
     "look_up",
     "plan_attention",
