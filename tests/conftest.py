@@ -18,10 +18,11 @@ from required import REQUIRED, unavailable
 
 from texvlm.backends import open_backend
 from texvlm.backends.base import Backend, Filtering
-from texvlm.backends.cuda.backend import CudaBackend, open_cuda
+from texvlm.backends.cuda.backend import CudaBackend
 from texvlm.backends.cuda.gl_backend import CudaGlBackend, Mapping, open_cuda_gl
 from texvlm.backends.cuda.gl_context import open_headless_for
 from texvlm.backends.cuda.host_policy import HostDetection
+from texvlm.backends.cuda.opening import open_cuda
 from texvlm.errors import BackendUnavailable
 
 MAPPINGS: tuple[Mapping, ...] = ("resident", "epochs")

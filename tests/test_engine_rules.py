@@ -268,3 +268,22 @@ def test_reports_count_what_the_backend_counts(backend, rng):
             after = engine.counters.as_dict()
             for name in ("tiles_dirty", "bytes_uploaded", "texels_rebuilt"):
                 assert getattr(report, name) == after[name] - before[name]
+
+
+def test_stages_are_timed_on_the_device_when_asked(backend, rng):
+    frame = noise(rng)
+    with Engine(backend=backend, tokens=40, threshold=0) as engine:
+        engine.submit(frame)
+        engine.tokens()
+        assert engine.describe()["device_times_ms"] == {}  # nobody asked
+    with Engine(backend=backend, tokens=40, threshold=0, timing=True) as engine:
+        engine.submit(frame)
+        engine.tokens()
+        engine.read_level(0)  # waits for the device
+        times = engine.describe()["device_times_ms"]
+    if backend.name == "cpu":
+        assert times == {}
+    else:
+        assert "sample" in times
+        assert set(times) & {"refresh", "upload"}
+        assert all(value >= 0 for value in times.values())

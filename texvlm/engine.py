@@ -67,6 +67,7 @@ class Engine:
         device: where token tensors are wanted; None for where the backend makes them.
         filtering: of a backend that the engine opens, where its texture units could filter: "hardware"
             lets them, "exact" asks for the 32-bit arithmetic that cpu and gl always do.
+        timing: time the stages on the device, too, see `describe`; costs it two marks a stage.
 
     Raises:
         ValueError, TypeError: an argument is not accepted.
@@ -92,6 +93,7 @@ class Engine:
         std: Sequence[float] | None = None,
         device: torch.device | str | None = None,
         filtering: Filtering = "hardware",
+        timing: bool = False,
     ) -> None:
         check_options(sources=sources, threshold=threshold, dtype=dtype, layout=layout, tokens=tokens)
         self._statistics = statistics_of(mean, std, dtype)
@@ -108,13 +110,15 @@ class Engine:
         self._pts = np.full(sources, np.nan)
         self._guard = CallGuard()
         self._attached: list[AttachedTexture] = []
-        self._owns_backend = isinstance(backend, str)
         self._refusals: tuple[str, ...] = ()
+        self._owns_backend = isinstance(backend, str)
         wish = wish_of(size, channels, pixel_dtype, self._layout.patch)
         if isinstance(backend, str):
             choice = open_backend(backend, filtering=filtering)
             backend, self._refusals = choice.backend, choice.refusals
         self._backend = backend
+        if timing:
+            backend.time_stages()
         self._store = FrameStore(backend, sources, wish, threshold)
         self._cache = TokenCache(backend, self._store, self._layout, dtype, self._stages)
         if isinstance(size, TextureSpec):
@@ -139,10 +143,9 @@ class Engine:
         """Take the next frame of one source. Afterwards |stored - frame| <= threshold everywhere.
 
         Args:
-            frame: a texvlm.Frame, YuvFrame, NumPy array, torch tensor or anything with `__dlpack__` or
-                `__cuda_array_interface__`, see texvlm.device_frames.take_frame; or a texture of
-                `attach_gl_texture`. A backend that reads device memory takes pixels where they lie,
-                after what their producer queued.
+            frame: a texvlm.Frame, YuvFrame, NumPy array, torch tensor, anything with `__dlpack__` or
+                `__cuda_array_interface__`, or a texture of `attach_gl_texture`. Pixels that the backend
+                can read are taken where they lie: see texvlm.device_frames.take_frame.
             source: which source, 0-based.
             pts: presentation time, seconds, where `frame` does not carry one.
             channels_first: the array's first axis counts channels.
@@ -173,9 +176,8 @@ class Engine:
     ) -> AttachedTexture:
         """A texture of the application's as a source of frames, without a copy through the host.
 
-        `submit` it whenever the application has drawn a frame. Its context must be current on the
-        calling thread, here and for every frame. See Backend.attach for arguments, `origin` and
-        `format` among them, and errors.
+        `submit` it for every frame drawn, with its context current on the calling thread, as here. See
+        Backend.attach for arguments (`origin` and `format` among them) and errors.
         """
         with self._guard.call("attach_gl_texture"):
             self._attached.append(self._backend.attach(name, target, size, layer=layer, level=level, **options))
@@ -282,9 +284,7 @@ class Engine:
         """
         with self._guard.call("capture"):
             if not (isinstance(fixations, torch.Tensor) and self._backend.owns(fixations)):
-                raise TypeError(
-                    f"the {self.backend_name} backend captures no fixations but tensors on a device of its own"
-                )
+                raise TypeError(f"the {self.backend_name} backend captures no fixations but tensors on its own device")
             views = parse_device_views(fixations, sources=sources, weights=weights, source_count=self._sources)
             spec = self._store.texture_of(views.sources[0]).spec
             parts = (self._guard, self._backend, self._store, self._layout, self._dtype, self._normalisation(spec))
@@ -365,6 +365,7 @@ class Engine:
             "texture": None if self.spec is None else self.spec.describe(),
             "counters": self.counters.as_dict(),
             "times_ms": self.times_ms,
+            "device_times_ms": self._backend.device_times_ms,
         }
 
     def close(self) -> None:

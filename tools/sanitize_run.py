@@ -90,7 +90,7 @@ def feed(engine: Engine, arguments: dict[str, object], device: torch.device) -> 
 
 def main() -> None:
     """On torch's current GPU."""
-    from texvlm.backends.cuda.backend import open_cuda
+    from texvlm.backends.cuda.opening import open_cuda
 
     device = torch.device("cuda", torch.cuda.current_device())
     frames = exercise(lambda filtering: open_cuda(filtering=filtering), device)

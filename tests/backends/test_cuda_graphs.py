@@ -16,7 +16,8 @@ from required import REQUIRED, unavailable
 
 from texvlm import Engine
 from texvlm.backends.base import Backend
-from texvlm.backends.cuda.backend import CudaBackend, open_cuda
+from texvlm.backends.cuda.backend import CudaBackend
+from texvlm.backends.cuda.opening import open_cuda
 from texvlm.errors import BackendUnavailable
 
 OPTIONS = {"tokens": 40, "threshold": 0}

@@ -11,8 +11,9 @@ from conftest import unavailable
 from cuda_device import open_host_device
 from cuda_host.driver import HostDriver
 
-from texvlm.backends.cuda.backend import CudaBackend, open_cuda
+from texvlm.backends.cuda.backend import CudaBackend
 from texvlm.backends.cuda.host_policy import CLEARLY, DECIDE_EVERY, HostPolicy, LayerRecord, Rates, measure_rates
+from texvlm.backends.cuda.opening import open_cuda
 from texvlm.errors import BackendUnavailable, DeviceCallError
 
 GB = 1e9

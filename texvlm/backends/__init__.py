@@ -70,7 +70,7 @@ def open_backend(name: str = "auto", *, filtering: Filtering = "hardware") -> Ch
 
 
 def _open_cuda(automatic: bool, filtering: Filtering) -> Backend:
-    from texvlm.backends.cuda.backend import open_cuda
+    from texvlm.backends.cuda.opening import open_cuda
 
     return open_cuda(filtering=filtering)
 

@@ -340,6 +340,15 @@ class Backend(ABC):
     def empty(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
         """Memory for `sample` to write, as a tensor on the device where the tokens appear."""
 
+    def time_stages(self) -> None:
+        """Time stages on the device from now on, which costs it two marks a stage. Nothing where there is none."""
+        return
+
+    @property
+    def device_times_ms(self) -> dict[str, float]:
+        """Milliseconds that the device spent in each timed stage so far; never waits. Empty where nothing is timed."""
+        return {}
+
     @abstractmethod
     def describe(self) -> dict[str, object]:
         """Device, driver and options in words, for reports."""

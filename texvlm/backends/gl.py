@@ -31,6 +31,7 @@ from texvlm.backends._gl_context import GlContext, look_at, open_device
 from texvlm.backends._gl_current import CurrentContext
 from texvlm.backends._gl_frames import FrameWriter
 from texvlm.backends._gl_texture import GlTexture, create_texture, delete_texture, read_texels
+from texvlm.backends._gl_timers import GlTimers
 from texvlm.backends._gl_tokens import TokenSampler
 from texvlm.backends.attached import AttachedFrame, AttachedTexture, SourceFormat
 from texvlm.backends.base import Backend, Counters, Normalisation, Texture
@@ -115,6 +116,7 @@ class GlBackend(Backend):
         """See open_headless and open_current."""
         self.counters = Counters()
         self._context = context
+        self._timers = GlTimers(context.gl, enabled=False)
         self._staging = Staging(context)
         self._results = Results(context)
         self._writer = FrameWriter(context, self._staging)
@@ -167,7 +169,7 @@ class GlBackend(Backend):
         if not tiles.any():
             return
         with self._mirrored(handle, layer, tiles, frame):
-            self._run(partial(self._writer.upload, handle, layer, tiles))
+            self._run(partial(self._writer.upload, handle, layer, tiles), "upload")
 
     def build_mips(self, texture: Texture, layer: int, tiles: TileMask) -> None:
         """See Backend."""
@@ -176,7 +178,7 @@ class GlBackend(Backend):
         check_tiles(tiles, texture.spec.size, smaller=True)
         if not tiles.any():
             return
-        written = self._run(partial(self._writer.build_mips, handle, layer, tiles))
+        written = self._run(partial(self._writer.build_mips, handle, layer, tiles), "build_mips")
         self.counters.texels_rebuilt += int(np.count_nonzero(tiles)) * column_texels() + written
 
     def refresh(self, texture: Texture, layer: int, frame: Picture, threshold: float | None) -> TileMask | None:
@@ -197,7 +199,7 @@ class GlBackend(Backend):
         if not tiles.any():
             return
         with self._mirrored(handle, layer, tiles, frame):
-            written = self._run(partial(self._writer.refresh, handle, layer, tiles))
+            written = self._run(partial(self._writer.refresh, handle, layer, tiles), "refresh")
         self.counters.texels_rebuilt += int(np.count_nonzero(tiles)) * column_texels() + written
 
     @contextmanager
@@ -251,7 +253,7 @@ class GlBackend(Backend):
         check_attached(texture.spec, layer, frame)
         compared = None if layer in handle.unsure else threshold
         handle.unsure.add(layer)
-        tiles, tail = self._run(partial(self._attached.refresh, handle, layer, frame, compared))
+        tiles, tail = self._run(partial(self._attached.refresh, handle, layer, frame, compared), "refresh")
         handle.unsure.discard(layer)
         handle.unmirrored.add(layer)
         dirty = int(np.count_nonzero(tiles))
@@ -286,10 +288,21 @@ class GlBackend(Backend):
         if found is None:
             raise ValueError("out is not memory that this backend gave; get it from empty()")
         sample = self._sampler.sample
-        self._run(partial(sample, handle, texture.frame_sizes, table, rows, normalisation, out, *found))
+        self._run(partial(sample, handle, texture.frame_sizes, table, rows, normalisation, out, *found), "sample")
         self.counters.tokens_sampled += int(np.count_nonzero(table["layer"][rows] != PADDING_LAYER))
 
     # ------------------------------------------------------------------ the rest
+
+    def time_stages(self) -> None:
+        """See Backend: by timestamp queries, two a stage."""
+        self._timers.enabled = True
+
+    @property
+    def device_times_ms(self) -> dict[str, float]:
+        """See Backend."""
+        if not self._closed:
+            self._context.run(self._timers.poll)
+        return dict(self._timers.total_ms)
 
     def describe(self) -> dict[str, object]:
         """See Backend."""
@@ -319,6 +332,7 @@ class GlBackend(Backend):
         for handle in self._textures:
             delete_texture(self._context, handle)
         self._textures.clear()
+        self._timers.close()
         self._staging.close()
         self._results.close()
         if not self._context.shared:
@@ -326,9 +340,14 @@ class GlBackend(Backend):
         self._context.gl.glFlush()
         self._context.gl.check("close")
 
-    def _run(self, work: Callable[[], T]) -> T:
+    def _run(self, work: Callable[[], T], stage: str = "") -> T:
+        """Do work where the context is current; a stage by name is timed."""
         self._check_open()
-        return self._context.run(work)
+        return self._context.run(partial(self._timed, work, stage) if stage else work)
+
+    def _timed(self, work: Callable[[], T], stage: str) -> T:
+        with self._timers.stage(stage):
+            return work()
 
     def _check_open(self) -> None:
         if self._closed:

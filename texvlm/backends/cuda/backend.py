@@ -36,6 +36,7 @@ from texvlm.backends.cuda.ingest import Ingest
 from texvlm.backends.cuda.kernels import Compiler, Kernels
 from texvlm.backends.cuda.planner import Planner
 from texvlm.backends.cuda.sampler import Sampler
+from texvlm.backends.cuda.timers import CudaTimers
 from texvlm.device_frames import DeviceReader
 from texvlm.errors import ClosedError
 from texvlm.frames import Frame
@@ -75,6 +76,7 @@ class CudaBackend(AttachingBackend):
         self._sampler = Sampler(driver, self._kernels, filtering)
         self._planner = Planner(driver, self._kernels)
         self._attachments = Attachments(driver)
+        self._timers = CudaTimers(driver, enabled=False)
         self._totals = torch.zeros(len(TOTALS), dtype=torch.int64, device=driver.device)
         self._host_frames = HostFrames(driver, self._ingest, HostPolicy.of(detect_host_frames), self._totals)
         self._parts = Parts(driver, self._ingest, self._planner, self._sampler, self._totals)
@@ -168,7 +170,7 @@ class CudaBackend(AttachingBackend):
         """See Backend. One launch over the frame and one for the tail, without waiting for either."""
         handle = self._handle(texture)
         check_frame(texture.spec, layer, frame)
-        with self._queue() as stream:
+        with self._queue("refresh") as stream:
             if lies_on_host(frame, self.device):
                 tiles = self._host_frames.refresh(handle, layer, frame, limit=threshold, stream=stream)
             else:
@@ -225,7 +227,7 @@ class CudaBackend(AttachingBackend):
         """See Backend. `out` may be any tensor on the device."""
         handle = self._handle(texture)
         check_sample(texture, table, out)
-        with self._queue() as stream:
+        with self._queue("sample") as stream:
             self._sampler.sample(handle, table, out, normalisation, rows, stream=stream, totals=self._totals)
 
     def keep(self, texture: Texture, rows: int, patch: int, dtype: torch.dtype) -> TokenKeeper:
@@ -243,7 +245,7 @@ class CudaBackend(AttachingBackend):
     ) -> torch.Tensor:
         """See Backend."""
         self._check_open()
-        with self._queue() as stream:
+        with self._queue("plan") as stream:
             return self._planner.plan(layout, sizes, layers, fixations, weights, stream=stream)
 
     # ------------------------------------------------------------------ captured frames
@@ -257,7 +259,7 @@ class CudaBackend(AttachingBackend):
     def replay(self, recording: FrameRecording, frames: Sequence[Picture], fixations: torch.Tensor | None) -> None:
         """See Backend. One launch."""
         assert isinstance(recording, CapturedFrame), "this backend captured it"
-        with self._queue() as stream:
+        with self._queue("replay") as stream:
             recording.place(all_resident(frames, self.device), fixations, stream)
             self._host_frames.written(*recording.written, stream)
             recording.launch(stream)
@@ -287,6 +289,18 @@ class CudaBackend(AttachingBackend):
         """See Backend."""
         self._counted.frames += frames
         self._counted.reallocations += reallocations
+
+    def time_stages(self) -> None:
+        """See Backend: by events, two a stage."""
+        self._timers.enabled = True
+
+    @property
+    def device_times_ms(self) -> dict[str, float]:
+        """See Backend."""
+        with self._lock, self._driver.guard():
+            if not self._closed:
+                self._timers.poll()
+            return dict(self._timers.total_ms)
 
     def describe(self) -> dict[str, object]:
         """See Backend."""
@@ -323,7 +337,14 @@ class CudaBackend(AttachingBackend):
                 steps.callback(self._driver.destroy_event, self._order)
                 for handle in self._textures:
                     steps.callback(handle.storage.close)
-                for part in (self._ingest, self._planner, self._sampler, self._host_frames, self._attachments):
+                for part in (
+                    self._ingest,
+                    self._planner,
+                    self._sampler,
+                    self._host_frames,
+                    self._attachments,
+                    self._timers,
+                ):
                     steps.callback(part.close)
                 steps.callback(self._wait_for_device)
 
@@ -332,10 +353,12 @@ class CudaBackend(AttachingBackend):
             warnings.warn("a cuda backend was not closed; its arrays stay on the device", ResourceWarning, stacklevel=2)
 
     @contextmanager
-    def _queue(self) -> Iterator[Stream]:
-        """The scope of what is queued by one call, on the stream that it gives."""
+    def _queue(self, stage: str = "") -> Iterator[Stream]:
+        """The scope of what is queued by one call, on the stream that it gives; a stage by name is timed."""
         with self._lock, self._driver.guard():
-            yield self._enter()
+            stream = self._enter()
+            with self._timers.stage(stage, stream) if stage else nullcontext():
+                yield stream
 
     def _enter(self) -> Stream:
         """Torch's current stream, after everything that was queued through this backend before."""
@@ -374,27 +397,3 @@ class CudaBackend(AttachingBackend):
         if not isinstance(texture.handle, CudaTexture):
             raise ClosedError("this texture was destroyed")
         return texture.handle
-
-
-def open_cuda(
-    ordinal: int | None = None,
-    *,
-    filtering: Filtering = "hardware",
-    detect_host_frames: HostDetection | HostPolicy = "auto",
-) -> CudaBackend:
-    """A backend on a GPU whose arrays CUDA owns.
-
-    Args:
-        ordinal: the device's number among those that CUDA sees; None for torch's current one.
-        filtering: "hardware" for the texture units, "exact" for 32-bit arithmetic on fetched texels.
-        detect_host_frames: who compares packed frames from host memory: "host", "device", or "auto"; see `host_policy`.
-    Raises:
-        BackendUnavailable: there is no usable GPU, driver, torch or cuda-bindings; says which, and what to do.
-    """
-    # Here, not above: the rest of this module runs without cuda-bindings.
-    from texvlm.backends.cuda.compiler import NvrtcCompiler
-    from texvlm.backends.cuda.opening import open_driver
-
-    policy = HostPolicy.of(detect_host_frames)
-    driver = open_driver(ordinal)
-    return CudaBackend(driver, NvrtcCompiler(driver.info.architecture), filtering=filtering, detect_host_frames=policy)

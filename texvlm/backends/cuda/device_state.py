@@ -21,8 +21,8 @@ from texvlm.errors import ClosedError
 from texvlm.layouts.table import Table
 from texvlm.regions import TileMask
 
-Queue = Callable[[], AbstractContextManager[Stream]]
-"""The scope of one call's work, and the stream for it."""
+Queue = Callable[..., AbstractContextManager[Stream]]
+"""The scope of one call's work, and the stream for it; takes the name of a stage that is to be timed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +65,7 @@ class CudaKeeper(TokenKeeper):
             raise ClosedError("this texture was destroyed")
         if not isinstance(rows, torch.Tensor):
             check_sample(texture, rows, self.pixels)
-        with self._queue() as stream:
+        with self._queue("sample") as stream:
             if self._kept is None or self._texture is not texture:
                 self._texture, self._kept = texture, KeptTokens.fresh(self.pixels)
                 self._used_on = None

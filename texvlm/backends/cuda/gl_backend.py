@@ -180,6 +180,16 @@ class CudaGlBackend(CudaBackend):
             counted.maps = self._interop.maps + (0 if self._attachments.uses(self._interop) else counted.maps)
         return counted
 
+    def time_stages(self) -> None:
+        """See Backend. On both sides: in epochs, frames come in by OpenGL."""
+        super().time_stages()
+        self._gl.time_stages()
+
+    @property
+    def device_times_ms(self) -> dict[str, float]:
+        """See Backend."""
+        return {**self._gl.device_times_ms, **super().device_times_ms}
+
     def describe(self) -> dict[str, object]:
         """See Backend."""
         return {**super().describe(), "mapping": f"cuda-gl {self._mapping}", "opengl": self._gl.describe()}
@@ -205,7 +215,7 @@ def open_cuda_gl(
     Args:
         ordinal: the device's number among those that CUDA sees; None for torch's current one.
         mapping: "resident" or "epochs"; see above.
-        filtering: as of `backend.open_cuda`.
+        filtering: as of `opening.open_cuda`.
         current: use the OpenGL context that the application has current on this thread, not a headless one.
     Raises:
         BackendUnavailable: there is no usable GPU, or no OpenGL context on it that CUDA can share textures with.

@@ -6,6 +6,8 @@ import os
 
 import torch
 
+from texvlm.backends.base import Filtering
+from texvlm.backends.cuda.backend import CudaBackend
 from texvlm.backends.cuda.bindings import (
     INSUFFICIENT_DRIVER,
     NO_DEVICE,
@@ -14,12 +16,34 @@ from texvlm.backends.cuda.bindings import (
     cuda_of_torch,
     load_bindings,
 )
+from texvlm.backends.cuda.compiler import NvrtcCompiler
 from texvlm.backends.cuda.device_info import compute_capability, driver_version, version_words
 from texvlm.backends.cuda.driver import CudaDriver
+from texvlm.backends.cuda.host_policy import HostDetection, HostPolicy
 from texvlm.errors import BackendUnavailable, DeviceCallError
 
 OLDEST_CAPABILITY = (7, 5)
 """Turing: the oldest architecture that every supported compiler still knows."""
+
+
+def open_cuda(
+    ordinal: int | None = None,
+    *,
+    filtering: Filtering = "hardware",
+    detect_host_frames: HostDetection | HostPolicy = "auto",
+) -> CudaBackend:
+    """A backend on a GPU whose arrays CUDA owns.
+
+    Args:
+        ordinal: the device's number among those that CUDA sees; None for torch's current one.
+        filtering: "hardware" for the texture units, "exact" for 32-bit arithmetic on fetched texels.
+        detect_host_frames: who compares packed frames from host memory: "host", "device", or "auto"; see `host_policy`.
+    Raises:
+        BackendUnavailable: there is no usable GPU, driver, torch or cuda-bindings; says which, and what to do.
+    """
+    policy = HostPolicy.of(detect_host_frames)
+    driver = open_driver(ordinal)
+    return CudaBackend(driver, NvrtcCompiler(driver.info.architecture), filtering=filtering, detect_host_frames=policy)
 
 
 def open_driver(ordinal: int | None = None, *, bindings: Bindings | None = None) -> CudaDriver:
