@@ -110,6 +110,8 @@ def find_peaks(score: ScoreMap, count: int, *, spacing: float, size: tuple[int, 
     """
     values = score.values.astype(np.float64)
     u, v = score.centres()
+    # a blob of neighbours is one blob, also where cells are larger than the spacing
+    reach = max(spacing, 1.5 * max(side * step for side, step in zip(size, score.cell, strict=True)) / max(size))
     found: list[Peak] = []
     for _ in range(count):
         row, column = np.unravel_index(int(values.argmax()), values.shape)
@@ -117,7 +119,7 @@ def find_peaks(score: ScoreMap, count: int, *, spacing: float, size: tuple[int, 
         if height <= 0 or (found and height < FLOOR * found[0].height):
             break
         # A blob's middle, not the first of its equal cells.
-        near = (values >= 0.7 * height) & (score.distances((float(u[column]), float(v[row])), size) < spacing)
+        near = (values >= 0.7 * height) & (score.distances((float(u[column]), float(v[row])), size) < reach)
         blob = np.where(_connected(near, int(row), int(column)), values, 0)
         at_u = float((blob.sum(axis=0) * u).sum() / blob.sum())
         at_v = float((blob.sum(axis=1) * v).sum() / blob.sum())
