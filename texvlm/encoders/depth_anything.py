@@ -23,7 +23,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from texvlm.encoders.attention import Attention, run_blocks
+from texvlm.encoders.attention import Attention
 from texvlm.encoders.dense import scatter
 from texvlm.encoders.dinov2 import DINOv2Encoder
 from texvlm.encoders.features import Features
@@ -72,7 +72,7 @@ class DepthAnythingEncoder(DINOv2Encoder):
             )
 
     def run(self, hidden: torch.Tensor, geometry: Geometry, attention: Attention) -> torch.Tensor:
-        """See Encoder. Blocks behind the last stage are left out.
+        """See Encoder. The model records the stages, as it does for itself.
 
         Raises:
             ValueError: a read-out was asked for.
@@ -80,12 +80,9 @@ class DepthAnythingEncoder(DINOv2Encoder):
         if attention.regions:
             raise ValueError(f"{self.name} answers at every pixel and has no read-outs; leave readout out")
         hidden = self.body.embeddings.dropout(hidden)
-        blocks, done, found = self.body.encoder.layer, 0, []
-        for stage in self.stages:
-            hidden = run_blocks(blocks[done:stage], hidden, attention)
-            found.append(self.body.layernorm(hidden) if self.body.config.apply_layernorm else hidden)
-            done = stage
-        return torch.cat(found, dim=-1)
+        states = self.body.encoder(hidden, attention_mask=attention.hidden, output_hidden_states=True).hidden_states
+        found = torch.stack([states[stage] for stage in self.stages], dim=-2)
+        return cast(torch.Tensor, self.body.layernorm(found) if self.body.config.apply_layernorm else found).flatten(-2)
 
     def pool(self, states: torch.Tensor) -> torch.Tensor:
         """See Encoder."""
