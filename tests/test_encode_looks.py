@@ -13,7 +13,7 @@ from fixation.scenes import with_square
 from texvlm.drawing.pictures import draw_sheet, write_png
 from texvlm.encode import encode
 from texvlm.engine import Engine
-from texvlm.errors import LookError, SourceError
+from texvlm.errors import LookError, SourceError, StoreError
 from texvlm.fixation import Look
 from texvlm.store import open_tokens
 
@@ -140,8 +140,17 @@ def test_a_template_with_other_content_is_another_job(tmp_path: Path) -> None:
     settings = with_(moving=False, look=f"template:file={file},least=0.2")
     encode(settings, tmp_path / "out", stop=after_calls(3))
     write_png(file, 255 - picture)
-    with pytest.raises(Exception, match="look_files"):
+    with pytest.raises(StoreError, match="look_files"):
         encode(settings, tmp_path / "out", resume=True)
+
+
+def test_a_picture_does_not_replace_the_template(tmp_path: Path) -> None:
+    file = tmp_path / "thing.png"
+    write_png(file, np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8))
+    before = file.read_bytes()
+    with pytest.raises(StoreError, match="it would replace the look's file"):
+        encode(with_(moving=False, look=f"template:file={file}"), tmp_path / "out", still=file)
+    assert file.read_bytes() == before
 
 
 def test_the_preview_shows_where_and_why(tmp_path: Path, clip: str) -> None:

@@ -27,7 +27,8 @@ def check_pictures(settings: EncodeSettings, *, preview: str | Path | None, stil
             folder, or its folder does not exist.
         ValueError: a file name of another kind of file.
     """
-    taken = {"the input": settings.input, "the gaze file": settings.gaze, "the preview": preview}
+    looked_up = {f"the look's file {file}": file for file in settings.look_files}
+    taken = {"the input": settings.input, "the gaze file": settings.gaze, **looked_up, "the preview": preview}
     for label, path, ending in (("preview", preview, ".mp4"), ("picture", still, ".png")):
         if path is None:
             continue

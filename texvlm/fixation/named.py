@@ -237,7 +237,9 @@ def _imported(name: str, options: Options) -> LookPolicy:
             **{k: _guess(v) for k, v in options.items()}
         )
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"look {name} cannot be imported: {error}; accepted: package.module.Policy") from error
+        raise ValueError(
+            f"look {name} cannot be imported: {error}; accepted: package.module.Policy, where Python finds it"
+        ) from error
     if not callable(getattr(made, "look", None)) or not hasattr(made, "count"):
         raise TypeError(
             f"look {name} gave {type(made).__name__}, which is no LookPolicy; it needs name, count and look"

@@ -234,18 +234,26 @@ def upsampled(coarse: NDArray[np.float32], factor: int, shape: tuple[int, int]) 
 
 def _connected(cells: NDArray[np.bool_], row: int, column: int) -> NDArray[np.bool_]:
     """Those of the cells that hang together with one of them, which counts in any case."""
+    cells = cells.copy()
+    cells[row, column] = True
     inside = np.zeros_like(cells)
     inside[row, column] = True
-    while True:
-        grown = inside.copy()
-        grown[1:] |= inside[:-1]
-        grown[:-1] |= inside[1:]
-        grown[:, 1:] |= inside[:, :-1]
-        grown[:, :-1] |= inside[:, 1:]
-        grown &= cells | inside
-        if (grown == inside).all():
+    across, down = _run_numbers(cells), _run_numbers(cells.T).T
+    while True:  # a whole run at a time: as many rounds as the shape has corners, not cells
+        known = int(inside.sum())
+        for runs in (across, down):
+            reached = np.zeros(int(runs.max()) + 1, np.bool_)
+            reached[runs[inside]] = True
+            inside = reached[runs] & cells
+        if int(inside.sum()) == known:
             return inside
-        inside = grown
+
+
+def _run_numbers(cells: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """A number for each run of cells along a row; the empty cell before a run has it too."""
+    rows, columns = cells.shape
+    numbers: NDArray[np.int64] = (~cells).cumsum(axis=1) + np.arange(rows)[:, None] * (columns + 1)
+    return numbers
 
 
 def _overlap(cells: int, start: float, end: float) -> NDArray[np.float64]:

@@ -114,7 +114,7 @@ def _correlation(image: FloatMap, template: FloatMap) -> NDArray[np.float64]:
     high, wide = template.shape
     centred = template.astype(np.float64) - template.mean()
     picture = image.astype(np.float64)
-    shape = (picture.shape[0] + high - 1, picture.shape[1] + wide - 1)
+    shape = (_quick_length(picture.shape[0] + high - 1), _quick_length(picture.shape[1] + wide - 1))
     product = np.fft.irfft2(np.fft.rfft2(picture, shape) * np.fft.rfft2(centred[::-1, ::-1], shape), shape)
     product = product[high - 1 : picture.shape[0], wide - 1 : picture.shape[1]]
     mean = _window_sums(picture, high, wide) / centred.size
@@ -122,6 +122,19 @@ def _correlation(image: FloatMap, template: FloatMap) -> NDArray[np.float64]:
     scale = np.sqrt(power * np.square(centred).sum())
     flat = power < 1e-4 * centred.size  # a spread below 1/100 of full scale is noise
     return np.where(flat, 0.0, product / np.where(flat, 1.0, scale))
+
+
+def _quick_length(least: int) -> int:
+    """The next length whose only prime factors are 2, 3 and 5: a Fourier transform of it is quick."""
+    length = least
+    while True:
+        rest = length
+        for factor in (2, 3, 5):
+            while rest % factor == 0:
+                rest //= factor
+        if rest == 1:
+            return length
+        length += 1
 
 
 def _window_sums(values: NDArray[np.float64], high: int, wide: int) -> NDArray[np.float64]:
