@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from texvlm.layouts import _eccentricity
@@ -16,12 +16,14 @@ from texvlm.layouts._eccentricity import SHALLOW, STEEP, eccentricity_deg
 TEXELS = st.floats(0, 2.0**35)
 
 
+@settings(deadline=None)  # a loaded machine is slow, not wrong
 @given(TEXELS, TEXELS, st.floats(1e-3, 1e9))
 def test_it_is_the_arctangent_of_the_distance_by_the_focal_length(dx: float, dy: float, focal: float) -> None:
     expected = math.degrees(math.atan(math.hypot(dx, dy) / focal))
     assert eccentricity_deg(dx, dy, focal) == pytest.approx(expected, rel=6 * sys.float_info.epsilon, abs=1e-150)
 
 
+@settings(deadline=None)  # a loaded machine is slow, not wrong
 @given(TEXELS, TEXELS, st.floats(1e-3, 1e9))
 def test_compiled_code_fuses_and_reorders_nothing(dx: float, dy: float, focal: float) -> None:
     assert eccentricity_deg(dx, dy, focal) == eccentricity_deg.py_func(dx, dy, focal)
