@@ -1,6 +1,6 @@
-"""The encode job: a source, a place to look, and an engine, into a token folder.
+"""The encode job: a source, a place to look, an engine, and maybe a model, into a folder.
 
-    open_source -> submit -> tokens -> TokenWriter      frame by frame, memory flat
+    open_source -> submit -> tokens -> [encoder] -> TokenWriter      frame by frame, memory flat
                       |         |
                       +---------+--> draw_sheet -> preview video, still picture   (where asked for)
 
@@ -11,6 +11,6 @@ from __future__ import annotations
 
 from texvlm.encode.job import Progress, encode
 from texvlm.encode.report import EncodeReport
-from texvlm.encode.settings import EncodeSettings
+from texvlm.encode.settings import EncodeSettings, FeatureSettings
 
-__all__ = ["EncodeReport", "EncodeSettings", "Progress", "encode"]
+__all__ = ["EncodeReport", "EncodeSettings", "FeatureSettings", "Progress", "encode"]

@@ -1,4 +1,7 @@
-"""The job itself: open everything, replay what a resume needs, then frame by frame into the folder."""
+"""The job itself: open everything, replay what a resume needs, then frame by frame into the folder.
+
+With a model, frames gather behind the engine and go through it a few at a time (see FeatureMaker).
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,12 @@ from typing import Any
 import numpy as np
 
 from texvlm.encode.album import Album, check_pictures
+from texvlm.encode.feature_maker import FeatureMaker, Made, check_model
+from texvlm.encode.model import JobModel, load_model
 from texvlm.encode.report import JOB_STAGES, EncodeReport, Ledger
 from texvlm.encode.settings import EncodeSettings
 from texvlm.engine import Engine
-from texvlm.errors import LookError, SourceError, StoreError
+from texvlm.errors import LookError, ModelError, SourceError, StoreError
 from texvlm.fixation import GazeTrack, Look, Looker, LookPolicy, engine_arguments, scene_of
 from texvlm.frames import Frame
 from texvlm.layouts.base import Focus, Layout, to_texels
@@ -27,6 +32,7 @@ from texvlm.residency import SubmitReport
 from texvlm.sources import Source
 from texvlm.store import TokenStore, TokenWriter, open_tokens
 from texvlm.store.meta import Status
+from texvlm.tokens import TokenBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +84,14 @@ def encode(
             folder holds them and the message says how many.
         StoreError: the folder or a picture cannot be written, or the folder does not fit `resume`.
         LookError: the look policy failed; what was encoded before is in the folder.
+        ModelError: the model cannot be used, and nothing was written; or it failed on frames, and what was
+            encoded before them is in the folder.
         ValueError, TypeError, BackendUnavailable: settings that cannot be served; nothing was written.
     """
     started = perf_counter()
     check_pictures(settings, preview=preview, still=still)
+    model = None if settings.features is None else load_model(settings)
+    settings = settings.resolved(None if model is None else model.encoder)
     layout = settings.make_layout()
     policy = settings.make_policy()
     with contextlib.ExitStack() as stack:
@@ -89,8 +99,12 @@ def encode(
         if resume and source.info.kind == "live":
             raise StoreError(f"{settings.input} is live and cannot be resumed: its earlier frames are gone")
         # Before the folder is touched: a layout that cannot serve this frame must leave nothing behind.
-        _check_look(layout, policy, source.size)
+        look = _check_look(layout, policy, source.size)
         engine = stack.enter_context(settings.make_engine(source.size, layout))
+        if model is not None:
+            model.encoder.to(engine.device)
+            _check_readout(model, policy)
+            check_model(model, layout, source.size, look)
         writer = TokenWriter(
             out,
             store=settings.store,
@@ -98,9 +112,11 @@ def encode(
             settings=settings.for_comparison(engine.backend_name),
             engine=_without_counts(engine.describe()),
             resume=resume,
+            contents=settings.contents,
+            **_kept_of(settings, model),
         )
         stack.enter_context(writer)
-        job = _Job(settings, source, engine, policy, writer)
+        job = _Job(settings, source, engine, policy, writer, model)
         if not writer.complete:
             if preview is not None or still is not None:
                 job.album = stack.enter_context(Album(source, settings, preview=preview, still=still))
@@ -112,10 +128,19 @@ class _Job:
     """One run: what it reads from and writes to, and what it has done so far."""
 
     def __init__(
-        self, settings: EncodeSettings, source: Source, engine: Engine, policy: LookPolicy, writer: TokenWriter
+        self,
+        settings: EncodeSettings,
+        source: Source,
+        engine: Engine,
+        policy: LookPolicy,
+        writer: TokenWriter,
+        model: JobModel | None,
     ) -> None:
         self.settings, self.source, self.engine, self.policy, self.writer = settings, source, engine, policy, writer
         self.looker = Looker(lambda: policy)  # one source, one run
+        self.maker = (
+            None if model is None or settings.features is None else FeatureMaker(model, batch=settings.features.batch)
+        )
         self.album: Album | None = None
         self.first_frame = writer.next_frame
         self.ledger = Ledger(writer.meta, engine_stages=engine.times_ms)
@@ -146,6 +171,8 @@ class _Job:
                 f"{self.settings.input} gave {seen} frames, but {self.writer.folder} holds {self.first_frame} of it; "
                 "it is not the input that this folder was begun with"
             )
+        self._flush()
+        self.ledger.add_late(self.times.last_ms)
         self._record()
         self.writer.finish(self.status)
 
@@ -156,8 +183,9 @@ class _Job:
                 with self.times.stage("decode", "decode"):
                     frame = next(self.source, None)
             except SourceError as error:
-                done = self.writer.next_frame
-                raise SourceError(f"{error}; the {done} frames before it are in {self.writer.folder}") from error
+                raise SourceError(
+                    f"{error}; the {self._saved()} frames before it are in {self.writer.folder}"
+                ) from error
             if frame is None:
                 return
             if frame.pts is not None:
@@ -168,10 +196,14 @@ class _Job:
         """Bring the engine to where it was; nothing is sampled before the last frame that is stored."""
         report = self.engine.submit(frame)
         look = self._look(frame, report)  # in every frame: a policy remembers
-        if index == self.first_frame - 1:
-            self.engine.tokens(**engine_arguments([look]), copy=False)  # so that `dirty` of the next frame is right
-        if self.album is not None and stored is not None and self.album.wants(index):
-            self.album.draw(index, frame, stored[index], report, look)
+        drawn = self.album is not None and self.album.wants(index)
+        batch = None if stored is None or not drawn else stored[index]
+        if index == self.first_frame - 1 or (drawn and batch is None):
+            # of the last one, so that `dirty` of the next frame is right
+            sampled = self.engine.tokens(**engine_arguments([look]), copy=False)
+            batch = batch or sampled
+        if self.album is not None and drawn and batch is not None:
+            self.album.draw(index, frame, batch, report, look)
         self.times.restart()
         return report
 
@@ -181,12 +213,17 @@ class _Job:
         report = self.engine.submit(frame)
         with self.times.stage("look", "plan"):
             look = self._look(frame, report)
-        batch = self.engine.tokens(**engine_arguments([look]), copy=False)
+        batch = self.engine.tokens(**engine_arguments([look]), copy=self.maker is not None)
         ledger = self.ledger
+        if self.maker is not None and not self.maker.fits(batch):
+            self._flush()
         ledger.work = self.engine.counters - self._counted_from
         self._record()  # first, because meta.json is written with the last frame of each shard
-        with self.times.stage("write", "write"):
-            self.writer.append(batch)
+        if self.maker is None:
+            with self.times.stage("write", "write"):
+                self.writer.append(batch)
+        else:
+            self._make(self.maker, batch, look)
         if self.album is not None and self.album.wants(index):
             with self.times.stage("preview", "preview"):
                 self.album.draw(index, frame, batch, report, look)
@@ -200,13 +237,46 @@ class _Job:
         ledger.reallocations += report.reallocated
         return report
 
+    def _make(self, maker: FeatureMaker, batch: TokenBatch, look: Look) -> None:
+        """One more frame for the model; what this completes goes into the folder."""
+        room = self.writer.room(batch)
+        with self._saying_what_is_safe():
+            with self.times.stage("model", "model"):
+                made = maker.add(batch, look, room=room)
+            self._append(made)
+
+    def _flush(self) -> None:
+        """Frames that still wait for the model, into the folder."""
+        if self.maker is not None:
+            with self._saying_what_is_safe():
+                with self.times.stage("model", "model"):
+                    made = self.maker.flush()
+                self._append(made)
+
+    def _append(self, made: list[Made]) -> None:
+        with self.times.stage("write", "write"):
+            for batch, features in made:
+                self.writer.append(batch, features)
+
+    @contextlib.contextmanager
+    def _saying_what_is_safe(self) -> Iterator[None]:
+        try:
+            yield
+        except (ModelError, ValueError) as error:
+            done = self.writer.next_frame
+            raise ModelError(f"{error}; the {done} frames before are in {self.writer.folder}") from error
+
+    def _saved(self) -> int:
+        """Frames that the folder will hold when this run now fails; those that wait for the model are among them."""
+        self._flush()
+        return self.writer.next_frame
+
     def _look(self, frame: Frame, report: SubmitReport) -> Look:
         """Where to look in a frame that was just submitted; a failure says what is safe."""
         try:
             return self.looker.look(scene_of(self.engine, time_s=frame.pts, report=report))
         except LookError as error:
-            done = self.writer.next_frame
-            raise LookError(f"{error}; the {done} frames before it are in {self.writer.folder}") from error
+            raise LookError(f"{error}; the {self._saved()} frames before it are in {self.writer.folder}") from error
 
     def _record(self) -> None:
         """Hand the totals so far to meta.json."""
@@ -216,8 +286,8 @@ class _Job:
     @contextlib.contextmanager
     def _stored(self) -> Iterator[TokenStore | None]:
         """The folder opened for reading, where a resume has pictures of its frames to draw."""
-        if self.album is None or self.first_frame == 0:
-            yield None
+        if self.album is None or self.first_frame == 0 or self.settings.contents == "features":
+            yield None  # frames without tokens are sampled again
         else:
             with open_tokens(self.writer.folder) as stored:
                 yield stored
@@ -243,6 +313,9 @@ class _Job:
             tiles_changed=ledger.tiles_changed,
             tiles_dirty=ledger.tiles_dirty,
             bytes_uploaded=ledger.work.bytes_uploaded,
+            contents=meta.contents,
+            model=meta.model,
+            feature_shapes=meta.feature_shapes,
             bytes_written=sum(shard.bytes for shard in meta.shards),
             shards=len(meta.shards),
             size_changes=ledger.size_changes,
@@ -260,11 +333,29 @@ class _Job:
         )
 
 
-def _check_look(layout: Layout, policy: LookPolicy, size: tuple[int, int]) -> None:
-    """ValueError unless the layout can serve a frame of this size and looks of this policy."""
+def _check_look(layout: Layout, policy: LookPolicy, size: tuple[int, int]) -> Look:
+    """A look like those of this policy; ValueError unless the layout can serve it on a frame of this size."""
     count = policy.count
-    centres = to_texels(np.full((count or 1, 2), 0.5), size)
-    layout.plan(size, Focus(centres, score=None if count is not None else np.ones((2, 2), np.float32)))
+    score = None if count is not None else np.ones((2, 2), np.float32)
+    look = Look(np.full((count or 1, 2), 0.5), score=score)
+    layout.plan(size, Focus(to_texels(look.fixations, size), look.weights, score))
+    return look
+
+
+def _check_readout(model: JobModel, policy: LookPolicy) -> None:
+    """ValueError where a read-out around fixations has none to go by."""
+    if model.readout_deg is not None and policy.count is None:
+        raise ValueError(
+            f"a read-out around fixations needs some, and look {policy.name} gives a score map; leave the read-out "
+            "out, or choose a look with fixations"
+        )
+
+
+def _kept_of(settings: EncodeSettings, model: JobModel | None) -> dict[str, Any]:
+    """What a TokenWriter needs to know of features."""
+    if model is None or settings.features is None:
+        return {}
+    return {"model": model.facts, "feature_dtype": settings.features.dtype, "group": settings.features.batch}
 
 
 def _least(*counts: int | None) -> int | None:

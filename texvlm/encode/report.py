@@ -9,10 +9,10 @@ from pydantic import BaseModel
 
 from texvlm.backends.base import Counters
 from texvlm.store import StoreMeta
-from texvlm.store.meta import Status
+from texvlm.store.meta import Contents, Status
 
-JOB_STAGES = ("decode", "look", "write", "preview")
-"""Stages of a frame around those of the engine; "preview" is the drawing of pictures where they were asked for."""
+JOB_STAGES = ("decode", "look", "model", "write", "preview")
+"""Stages of a frame around those of the engine; "model" and "preview" only where they were asked for."""
 
 
 class EncodeReport(BaseModel):
@@ -32,6 +32,9 @@ class EncodeReport(BaseModel):
         tiles_changed: share of tiles that were updated, 0..1.
         tiles_dirty: how many.
         bytes_uploaded: level-0 bytes written to textures.
+        contents: what the folder keeps of each frame: "tokens", "features" or "both".
+        model: what made the features, see StoreMeta; None without.
+        feature_shapes: what a frame has of each feature tensor, without the count of tokens; None without.
         bytes_written: size of all shards in the folder.
         shards: number of shards in the folder.
         size_changes: times that the frame size changed.
@@ -61,6 +64,9 @@ class EncodeReport(BaseModel):
     tiles_changed: float
     tiles_dirty: int
     bytes_uploaded: int
+    contents: Contents = "tokens"
+    model: dict[str, Any] | None = None
+    feature_shapes: dict[str, tuple[int, ...]] | None = None
     bytes_written: int
     shards: int
     size_changes: int
@@ -107,6 +113,13 @@ class Ledger:
         if self.encoded == 0:
             self.first_ms = dict(self.total_ms)
         self.encoded += 1
+
+    def add_late(self, spent_ms: dict[str, float]) -> None:
+        """Time spent on frames that had been added: those that waited for the model when the input ended."""
+        for stage, spent in spent_ms.items():
+            self.total_ms[stage] += spent
+        if self.encoded < 2:
+            self.first_ms = dict(self.total_ms)
 
     def totals(self) -> tuple[dict[str, int], dict[str, float]]:
         """Counters and milliseconds of all runs behind the folder, for meta.json."""
