@@ -11,7 +11,7 @@ import torch
 from families import OFF_GRID, WIDTH, close, shaken
 
 from texvlm import Engine, ModelError, encoders
-from texvlm.encoders import Geometry, Readout
+from texvlm.encoders import Readout
 from texvlm.encoders.bicubic import bicubic
 from texvlm.encoders.dense import cell_shares, changed_tokens, scatter
 from texvlm.encoders.depth_anything import DepthAnythingEncoder
@@ -136,7 +136,7 @@ def test_a_partition_keeps_the_mean_by_area(make_batch, make_pictures):
 def test_the_finest_token_is_seen(make_batch, make_pictures):
     encoder = encoders.load(small())
     batch = make_batch(encoder, make_pictures(1, (96, 64)), layout=OFF_GRID["crops"], fixations=(0.5, 0.5))
-    shares = cell_shares(Geometry.of(batch), (8, 12))[0]
+    shares = torch.from_numpy(cell_shares(batch.table, batch.sizes, (8, 12)))[0]
     close(shares.sum(-1), torch.ones(96))
     table = batch.table[0]
     crop = torch.from_numpy((table["region"] == 1).copy())

@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from texvlm.encoders.features import Features
-from texvlm.encoders.geometry import Geometry
 from texvlm.encoders.positions import Grid
 from texvlm.layouts.base import check_count
-from texvlm.layouts.table import PADDING_LAYER
+from texvlm.layouts.table import PADDING_LAYER, Table
 from texvlm.tokens import TokenBatch
 
 
 def scatter(features: Features, grid: Grid, *, onto: torch.Tensor | None = None, points: int = 4) -> torch.Tensor:
-    """Features of tokens as a dense grid over each view's whole frame.
+    """Features of tokens as a dense grid over each view's whole frame. Waits for a device that planned the tokens.
 
     Args:
         features: of tokens anywhere.
@@ -44,49 +44,40 @@ def scatter(features: Features, grid: Grid, *, onto: torch.Tensor | None = None,
     shape = (len(features), rows, columns, features.width)
     if onto is not None and tuple(onto.shape) != shape:
         raise ValueError(f"dense features of shape {tuple(onto.shape)}; these tokens go onto {shape}")
-    geometry = _geometry_of(features)
-    shares = cell_shares(geometry, grid, points=points)
+    table = _table_of(features)
+    shares = torch.from_numpy(cell_shares(table, features.sizes, grid, points=points)).to(tokens)
+    rest = 1 - shares.sum(dim=-1, keepdim=True)
     if onto is None:
-        shares = shares + (1 - shares.sum(dim=-1, keepdim=True)) * _nearest(geometry, grid)
-    dense = shares.to(tokens.dtype) @ tokens
-    if onto is not None:
-        dense = dense + (1 - shares.sum(dim=-1, keepdim=True)).to(tokens.dtype) * onto.to(tokens).flatten(1, 2)
-    return dense.reshape(shape)
+        shares = shares + rest * torch.from_numpy(_nearest(table, features.sizes, grid)).to(tokens)
+        return (shares @ tokens).reshape(shape)
+    return (shares @ tokens + rest * onto.to(tokens).flatten(1, 2)).reshape(shape)
 
 
-def cell_shares(geometry: Geometry, grid: Grid, *, points: int = 4) -> torch.Tensor:
-    """The part of each cell in which each token is seen, float32, (views, rows * columns, tokens).
+def cell_shares(table: Table, sizes: NDArray[np.int32], grid: Grid, *, points: int = 4) -> NDArray[np.float32]:
+    """The part of each cell in which each token is seen, (views, rows * columns, tokens).
 
     A cell's parts sum to 1 where tokens cover it wholly, and to less where they do not.
 
     Args:
-        geometry: of the tokens.
+        table: TOKEN_RECORD, (views, tokens).
+        sizes: (width, height) of each view's frame, (views, 2).
         grid: (rows, columns) of cells over the frame.
         points: along a cell's side, at which the tokens are looked up.
     """
     rows, columns = grid
-    half = (geometry.sides / 2)[:, None]
-    # what is not there has no side that could be the least: padding is seen nowhere
-    sides = geometry.sides.masked_fill(geometry.padding, torch.inf)
-    across = _points(geometry.sizes[:, 0], columns * points)
-    down = _points(geometry.sizes[:, 1], rows * points)
-    x, y = geometry.centres[:, None, :, 0], geometry.centres[:, None, :, 1]
-    in_column = (across >= x - half) & (across < x + half)  # (views, points across, tokens)
-    in_row = (down >= y - half) & (down < y + half)
-    views, tokens = geometry.sides.shape
-
-    def by_cell(found: torch.Tensor) -> torch.Tensor:
-        """(views, points, columns * points) of a row of cells as (views, columns, points * points)."""
-        return found.reshape(views, points, columns, points).transpose(1, 2).flatten(2)
-
-    shares = []
-    for row in torch.split(in_row, points, dim=1):  # a row of cells at a time: all at once would not fit
-        holds = row[:, :, None] & in_column[:, None]
-        side, seen = torch.where(holds, sides[:, None, None], torch.inf).min(dim=-1)
-        seen, there = (by_cell(found) for found in (seen, side.isfinite()))
-        empty = sides.new_zeros(views, columns, tokens)
-        shares.append(empty.scatter_add(2, seen, there.to(sides.dtype)) / points**2)
-    return torch.cat(shares, dim=1)
+    views, tokens = table.shape
+    cell = np.add.outer(np.arange(rows * points) // points * columns, np.arange(columns * points) // points)
+    shares = np.zeros((views, rows * columns, tokens), np.float32)
+    for view, (row, size) in enumerate(zip(table, sizes, strict=True)):
+        left, right = _points_held(row["x"], row["side"], int(size[0]), columns * points)
+        top, bottom = _points_held(row["y"], row["side"], int(size[1]), rows * points)
+        seen = np.full(cell.shape, -1)
+        coarse_to_fine = np.argsort(-row["side"], kind="stable")
+        for token in coarse_to_fine[row["layer"][coarse_to_fine] != PADDING_LAYER]:  # the finest is painted last
+            seen[top[token] : bottom[token], left[token] : right[token]] = token
+        there = seen >= 0
+        np.add.at(shares[view], (cell[there], seen[there]), np.float32(1 / points**2))
+    return shares
 
 
 def changed_tokens(batch: TokenBatch) -> TokenBatch:
@@ -108,25 +99,32 @@ def changed_tokens(batch: TokenBatch) -> TokenBatch:
     return TokenBatch(pixels, rows, ~gone, batch.sizes, batch.sources, batch.pts)
 
 
-def _points(length: torch.Tensor, count: int) -> torch.Tensor:
-    """Middles of `count` equal parts of each length (views,), (views, count, 1)."""
-    parts = (torch.arange(count, dtype=length.dtype, device=length.device) + 0.5) / count
-    return (length[:, None] * parts)[..., None]
+def _points_held(
+    centre: NDArray[np.float32], side: NDArray[np.float32], length: int, points: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and last but one of the middles of equal parts of 0..length that lie in each interval."""
+    low, high = (
+        np.clip(np.ceil((centre.astype(np.float64) + half) * points / length - 0.5), 0, points).astype(np.int64)
+        for half in (-side / 2, side / 2)
+    )
+    return low, high
 
 
-def _nearest(geometry: Geometry, grid: Grid) -> torch.Tensor:
+def _nearest(table: Table, sizes: NDArray[np.int32], grid: Grid) -> NDArray[np.float32]:
     """1 at the token whose centre is nearest to each cell's, (views, cells, tokens); all 0 without a token."""
-    x, y = _points(geometry.sizes[:, 0], grid[1]), _points(geometry.sizes[:, 1], grid[0])
-    squared_x = (x - geometry.centres[:, None, :, 0]).square()
-    squared_y = (y - geometry.centres[:, None, :, 1]).square()
-    distance = (squared_y[:, :, None] + squared_x[:, None]).flatten(1, 2)
-    distance = distance.masked_fill(geometry.padding[:, None], torch.inf)
-    least, token = distance.min(dim=-1, keepdim=True)
-    return torch.zeros_like(distance).scatter(-1, token, least.isfinite().to(distance.dtype))
+    rows, columns = grid
+    row, column = (part.ravel() for part in np.mgrid[:rows, :columns])
+    x = (column + 0.5) * sizes[:, :1] / columns
+    y = (row + 0.5) * sizes[:, 1:] / rows
+    squared = (x[..., None] - table["x"][:, None]) ** 2 + (y[..., None] - table["y"][:, None]) ** 2
+    squared[np.broadcast_to((table["layer"] == PADDING_LAYER)[:, None], squared.shape)] = np.inf
+    nearest = squared.argmin(axis=-1)[..., None]
+    chosen = np.zeros(squared.shape, np.float32)
+    np.put_along_axis(chosen, nearest, np.isfinite(np.take_along_axis(squared, nearest, axis=-1)), axis=-1)
+    return chosen
 
 
-def _geometry_of(features: Features) -> Geometry:
-    """Where the tokens of features lie: a batch whose pictures are the features has the same geometry."""
-    pixels = features.tokens[..., None, None]
+def _table_of(features: Features) -> Table:
+    """The table of features on the host: that of a batch whose pictures they are."""
     parts = features.rows, features.padding, features.sizes, features.sources, features.pts
-    return Geometry.of(TokenBatch(pixels, *parts))
+    return TokenBatch(features.tokens[..., None, None], *parts).table
