@@ -72,6 +72,28 @@ def test_it_is_mapped_for_the_time_of_a_frame_and_the_applications_in_between(ap
     backend.close()
 
 
+def test_what_queued_kernels_use_is_destroyed_after_they_have_run(app, rng):
+    """On a device kernels run later than they are queued, and read a texture object when they run."""
+    driver, compiler = open_host_device(late_streams=True)
+    stream = driver.create_stream()
+    backend = CudaBackend(driver, compiler)
+    texture = backend.create_texture(TextureSpec(SIZE))
+    name = app.texture(RGBA8, SIZE)
+    attached = backend.attach(name, TEXTURE_2D, SIZE)
+    texture.frame_sizes[0] = SIZE
+    for threshold in (None, 0, 0):
+        drawn = pixels(rng)
+        app.put(name, drawn)
+        with driver.use_stream(stream):
+            backend.refresh(texture, 0, AttachedFrame(attached), threshold)
+        np.testing.assert_array_equal(backend.read_level(texture, 0, 0), drawn[:, :, :3])  # waits for the stream
+    backend.detach(attached)
+    driver.destroy_stream(stream)
+    backend.close()
+    assert not driver.leaks()
+    assert not driver.violations
+
+
 def test_registered_once_and_for_reading(app, device):
     driver, compiler = device
     backend = CudaBackend(driver, compiler)

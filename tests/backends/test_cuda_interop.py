@@ -225,6 +225,31 @@ def tokens(backend: CudaBackend, texture: Texture, layer: int = 0) -> np.ndarray
     return out.numpy()
 
 
+def test_queued_kernels_keep_the_objects_of_an_epoch_that_ends(gl_backend, monkeypatch, rng):
+    """On a device kernels run later than they are queued, and read an object's description when they run."""
+    driver, compiler = open_host_device(late_streams=True)
+    stream = driver.create_stream()
+    backend = CudaGlBackend(driver, compiler, open_headless_for(driver), mapping="epochs")
+    texture = backend.create_texture(SPEC)
+    frames = [rng.integers(0, 256, (SPEC.size[1], SPEC.size[0], 3), dtype=np.uint8) for _ in range(2)]
+    kept: list[torch.Tensor] = []  # torch keeps memory that queued kernels use; here the test does
+    make = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *a, **k: kept.append(make(*a, **k)) or kept[-1])
+    with driver.use_stream(stream):
+        put(backend, texture, 0, frames[0], None)
+        first = tokens(backend, texture)
+        put(backend, texture, 0, frames[1])  # unmaps, while the tokens are still to be sampled
+        second = tokens(backend, texture)
+    for frame, sampled in zip(frames, (first, second), strict=True):
+        put(backend, texture, 0, frame)
+        np.testing.assert_array_equal(tokens(backend, texture), sampled)
+    backend.destroy_texture(texture)
+    driver.destroy_stream(stream)
+    backend.close()
+    assert not driver.leaks()
+    assert not driver.violations
+
+
 @pytest.mark.parametrize("mapping", MODES)
 def test_each_mode_maps_when_it_must_and_gives_the_bits_of_cudas_own_arrays(device, rng, mapping):
     driver, compiler = device

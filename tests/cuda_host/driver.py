@@ -62,7 +62,7 @@ class HostDriver(Driver):
         self._images = ImageTable()
         self._launcher = Launcher(self._images, backwards=backwards)
         self._streams = Streams(self.account, self._run, late=late_streams)
-        self._gl = GlImages(self.account)
+        self._gl = GlImages(self.account, self._images)
 
     # ------------------------------------------------------------------ what tests ask
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cuda_host.account import Account
-from cuda_host.images import DeviceArray, Lifetime, rubbish
+from cuda_host.images import DeviceArray, ImageTable, Lifetime, rubbish
 from texvlm.backends._gl_api import FLOAT, R8, R32F, RED, RGBA, RGBA8, RGBA32F, TEXTURE_2D_ARRAY, UNSIGNED_BYTE, GlApi
 from texvlm.backends._gl_current import _current_api
 from texvlm.backends._gl_state import preserved_state
@@ -87,8 +87,9 @@ class _Resource:
 class GlImages:
     """Registered textures."""
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, images: ImageTable) -> None:
         self._account = account
+        self._images = images
         self._contexts: dict[int, _Context] = {}
 
     def _current(self) -> _Context:
@@ -166,13 +167,12 @@ class GlImages:
         """Give textures back."""
         resources = self._together(handles)
         mappings = [self._mapping(resource) for resource in resources]
-        for resource, mapping in zip(resources, mappings, strict=True):
+        for resource in resources:
             self._require_own(resource)
-            if mapping.array.lifetime.objects:
-                objects = ", ".join(f"{handle:#x}" for handle in sorted(mapping.array.lifetime.objects))
-                raise self._account.misuse(f"objects of this mapping are still alive: {objects}")
         touched = []
         for resource, mapping in zip(resources, mappings, strict=True):
+            for handle in mapping.array.lifetime.objects:
+                self._images.kill(handle)  # there to be destroyed, but kernels that use it from now on fail
             context = self._current()
             with preserved_state(context.gl):
                 context.gl.glMemoryBarrier(_ALL_BARRIERS)

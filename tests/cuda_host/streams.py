@@ -186,7 +186,8 @@ class Streams:
         """Do what is queued before it."""
         mark = self._event(event)
         turn = mark.recorded
-        self._drain(mark.stream, lambda: mark.reached >= turn)
+        if mark.reached < turn:  # else its stream may be gone: an event outlives it
+            self._drain(mark.stream, lambda: mark.reached >= turn)
 
     def elapsed_ms(self, start: int, stop: int) -> float:
         """Host time between two marks."""

@@ -14,6 +14,7 @@ from texvlm.backends._gl_attached import examine, require_unchanged
 from texvlm.backends.attached import AttachedFrame, AttachedTexture, SourceFormat
 from texvlm.backends.base import Backend
 from texvlm.backends.cuda.api import Driver, Stream
+from texvlm.backends.cuda.arrays import ArrayObjects, RetiredObjects
 from texvlm.backends.cuda.frame_pixels import FramePixels
 from texvlm.backends.cuda.gl_context import open_current_for
 from texvlm.backends.cuda.interop import GlImage, Interop, MappingState
@@ -31,6 +32,7 @@ class Attachments:
         self._adopts = interop is None
         self._maps_before = 0
         self._attached: list[AttachedTexture] = []
+        self._retired = RetiredObjects(driver)
         self._closed = False
 
     @property
@@ -99,7 +101,7 @@ class Attachments:
             try:
                 yield FramePixels.from_texture(texture, image.size, origin=image.origin)
             finally:
-                driver.destroy_texture_object(texture)
+                self._retired.add(ArrayObjects(texture, ()), stream)
         finally:
             interop.unmap([registered], stream)
 
@@ -125,6 +127,7 @@ class Attachments:
         with ExitStack() as steps:
             for texture in self._attached:
                 steps.callback(self.detach, texture)
+            steps.callback(self._retired.close)
 
     def _registered(self, attached: AttachedTexture) -> tuple[GlImage, Interop]:
         if attached not in self._attached or self._interop is None:

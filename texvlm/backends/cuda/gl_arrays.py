@@ -1,8 +1,8 @@
 """Texture arrays that OpenGL owns and CUDA samples and writes.
 
 All arrays of a backend are mapped by one call and unmapped by one call. Texture and surface objects
-belong to one mapping: they are made after each map and destroyed before each unmap, because the driver
-may give another array every time.
+belong to one mapping: they are made after each map and given up before each unmap, because the driver
+may give another array every time. They are destroyed when the kernels that are queued have run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from texvlm.backends._gl_api import TEXTURE_2D_ARRAY
 from texvlm.backends._gl_texture import GlTexture
 from texvlm.backends.base import Texture
 from texvlm.backends.cuda.api import Driver, Stream
-from texvlm.backends.cuda.arrays import ArrayObjects, Storage, make_objects
+from texvlm.backends.cuda.arrays import ArrayObjects, RetiredObjects, Storage, make_objects
 from texvlm.backends.cuda.interop import Interop, MappingState
 from texvlm.backends.gl import GlBackend
 from texvlm.pyramid import TextureSpec
@@ -32,6 +32,7 @@ class GlArrays:
         self._owner = owner
         self._arrays: list[GlArray] = []
         self._last: Stream | None = None
+        self.retired = RetiredObjects(driver)
 
     def __iter__(self) -> Iterator[GlArray]:
         return iter(self._arrays)
@@ -73,7 +74,7 @@ class GlArrays:
         with ExitStack() as steps:  # last step first
             steps.callback(self._interop.unmap, [array.image for array in given], stream)
             for array in given:
-                steps.callback(array.destroy_objects)
+                steps.callback(array.retire_objects, stream)
 
     def forget(self, array: GlArray) -> None:
         """Delete the texture of an array that CUDA uses no more."""
@@ -135,7 +136,7 @@ class GlArray(Storage):
         """
         self.image.require("lent_to_gl", MappingState.REGISTERED, MappingState.MAPPED)
         if self.image.state is MappingState.MAPPED:
-            self.destroy_objects()
+            self.retire_objects(stream)
             self._interop.unmap([self.image], stream)
         self.image.state = MappingState.LENT
         try:
@@ -151,8 +152,14 @@ class GlArray(Storage):
         self._epoch += 1
         self._objects = replace(make_objects(self._driver, array, self.owned.spec), epoch=self._epoch)
 
+    def retire_objects(self, stream: Stream) -> None:
+        """Give up those of this mapping, before it ends; kernels queued on the stream may still use them."""
+        if self._objects is not None:
+            objects, self._objects = self._objects, None
+            self._arrays.retired.add(objects, stream)
+
     def destroy_objects(self) -> None:
-        """Destroy those of this mapping, before it ends."""
+        """Destroy those of this mapping, which nothing queued uses."""
         if self._objects is None:
             return
         objects, self._objects = self._objects, None
@@ -181,6 +188,7 @@ class GlArray(Storage):
                 self._leave, MappingState.MAPPED, lambda: self._interop.unmap([self.image], self._arrays.stream)
             )
             steps.callback(self.destroy_objects)
+            steps.callback(self._arrays.retired.close)
             steps.callback(self._arrays.wait)
 
     def _leave(self, state: MappingState, step: Callable[[], None]) -> None:
