@@ -58,6 +58,12 @@ def test_the_adapter_is_complete_and_exact(monkeypatch, make_batch, make_picture
     torch.testing.assert_close(features.regions[:, 0], own[:, 0], rtol=0, atol=1e-5)
 
 
+def test_the_page_names_every_model_type():
+    (rows,) = re.findall(r"^\|---.*\n((?:\|.*\n)+)", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    named = {name for row in rows.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert named == set(encoders.ADAPTERS)
+
+
 @pytest.mark.parametrize("name", encoders.__all__)
 def test_every_public_name_is_there(name):
     assert getattr(encoders, name) is not None

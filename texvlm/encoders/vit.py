@@ -14,12 +14,10 @@ from texvlm.encoders.attention import Attention, run_blocks
 from texvlm.encoders.base import Encoder, side_by_side, square_side
 from texvlm.encoders.geometry import Geometry
 from texvlm.encoders.positions import PositionMethod, look_up, table_of
+from texvlm.encoders.statistics import HALF, statistics_for
 
 if TYPE_CHECKING:
     from transformers import ViTForImageClassification, ViTModel
-
-MEAN = STD = (0.5, 0.5, 0.5)
-"""Normalisation that the published weights were trained with."""
 
 
 class ViTEncoder(Encoder):
@@ -38,15 +36,15 @@ class ViTEncoder(Encoder):
         patches = body.embeddings.patch_embeddings
         patch = square_side(patches.patch_size, what="patches")
         height, width = patches.image_size
-        channels = body.config.num_channels
+        mean, std = statistics_for(body.config.num_channels, mean=mean, std=std, default=HALF)
         super().__init__(
             model,
             name=name,
             patch=patch,
             width=body.config.hidden_size,
             native_grid=(height // patch, width // patch),
-            mean=MEAN[:1] * channels if mean is None else mean,
-            std=STD[:1] * channels if std is None else std,
+            mean=mean,
+            std=std,
             positions=positions,
         )
         table_of(self._entries[1:], self.native_grid)
