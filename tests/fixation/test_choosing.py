@@ -130,7 +130,7 @@ def test_saccades_come_three_to_four_a_second_and_visit_every_place():
     path = places(looks)
     moves = np.flatnonzero(np.abs(np.diff(path, axis=0)).sum(axis=1))
     assert 3 * 3 - 1 <= len(moves) <= 4 * 3  # the first look is no move
-    assert np.diff(moves).min() >= RATE / 4
+    assert (np.diff(moves) == np.ceil(RATE / 3.5)).all()
     seen = {tuple(place) for place in path.round(2).tolist()}
     assert len(seen) == 4
     for spot in SPOTS:

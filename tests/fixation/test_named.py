@@ -11,7 +11,8 @@ from texvlm.errors import SourceError
 from texvlm.fixation import LOOKS, FollowMap, GazeTrack, Look, PeakRegions, Peaks, Pursuit, Saccades, parse_look
 
 MINIMAL = {"gaze": "gaze:file=g.csv", "colour": "colour:rgb=#ff0000", "template": "template:file=t.png"} | {
-    "regions": "regions:boxes=0 0 1 1"
+    "regions": "regions:boxes=0 0 1 1",
+    "query": "query:text=a car,model=folder",
 }
 
 
@@ -20,6 +21,9 @@ def files(tmp_path, monkeypatch, rng):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "g.csv").write_text("time,u,v\n0,0.1,0.2\n9,0.1,0.2\n")
     write_png(tmp_path / "t.png", rng.integers(0, 256, (16, 16, 3), np.uint8))
+    monkeypatch.setattr(
+        "texvlm.encoders.similarity.similarity_of", lambda folder: lambda picture, text: np.eye(len(folder))
+    )
 
 
 @pytest.mark.parametrize("name", LOOKS)

@@ -37,7 +37,18 @@ def test_the_look_stays_on_a_thing_that_moves(path, busy, rng):
     looks = looks_of(Pursuit(Fixed((uv(*path[0]),))), clip_of(path, background, thing))
     apart = (places(looks) - [uv(*point) for point in path]) * SIZE
     assert np.abs(apart).max() < 6  # a quarter of the thing
-    assert "texels of level 1" in looks[-1].why
+    assert "texels of level 0" in looks[-1].why
+
+
+def test_a_thing_that_slowly_becomes_another_is_followed(rng):
+    before, after = (np.kron(rng.integers(0, 256, (8, 8, 3)), np.ones((4, 4, 1))) for _ in range(2))
+    frames = []
+    for i, point in enumerate(STRAIGHT):
+        part = i / (len(STRAIGHT) - 1)
+        frames += clip_of([point], thing=(before * (1 - part) + after * part).astype(np.uint8))
+    looks = looks_of(Pursuit(Fixed((uv(*STRAIGHT[0]),))), frames)
+    assert np.abs((places(looks) - [uv(*point) for point in STRAIGHT]) * SIZE).max() < 6
+    assert not any("lost" in look.why for look in looks)
 
 
 def test_a_thing_that_stands_still_is_left_there():

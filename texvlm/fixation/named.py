@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from texvlm.fixation.choosing import Fixed, Follow, FollowMap, PeakRegions, Peaks, Regions, Saccades
-from texvlm.fixation.evidence import Changes, Evidence, Saliency
+from texvlm.fixation.evidence import Changes, Evidence, QueryRelevance, Saliency
 from texvlm.fixation.gaze_track import GazeTrack
 from texvlm.fixation.look import LookPolicy
 from texvlm.fixation.paths import MovingFixation
@@ -144,11 +144,20 @@ def _coloured(**options: Any) -> Evidence:
     return ColourTarget(**options)
 
 
+def _query(*, text: str = "", model: str = "", **options: Any) -> Evidence:
+    if not (text and model):
+        raise ValueError("look query needs words and a CLIP or SigLIP: query:text=a red car,model=FOLDER")
+    # by its name: encoders stand above this part, and are loaded only where a look asks for one
+    similarity = importlib.import_module("texvlm.encoders.similarity").similarity_of(model)
+    return QueryRelevance(similarity, text, **options)
+
+
 EVIDENCE: dict[str, tuple[Callable[..., Evidence], Readers]] = {
     "changes": (Changes, {"decay_s": _number}),
     "saliency": (Saliency, {"longest": int}),
     "colour": (_coloured, {"rgb": _colour, "tolerance": _number}),
     "template": (_template, {"file": str, "least": _number}),
+    "query": (_query, {"text": str, "model": str, "every_s": _number, "longest": int}),
 }
 """Name -> what makes it, and the readers of its options."""
 
@@ -265,6 +274,7 @@ LOOKS: dict[str, Callable[[str, Options], LookPolicy]] = {
     "saliency": _evidence,
     "colour": _evidence,
     "template": _evidence,
+    "query": _evidence,
     "saccades": _saccades,
     "pursuit": _pursuit,
     "regions": _boxes,
