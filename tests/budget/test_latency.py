@@ -111,6 +111,13 @@ def test_frames_that_used_less_than_they_might_teach_nothing_about_more():
     assert controller.tokens <= 45
 
 
+def test_a_frame_that_had_more_than_it_might_is_no_reason_for_more():
+    controller = LatencyController(20.0, 32, 1000, start=200)
+    for _ in range(controller.settle + controller.window):
+        controller.observe(22.0, used=900)  # handed in before the last change
+    assert controller.tokens == 200
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
