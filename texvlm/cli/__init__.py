@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from texvlm import __version__
-from texvlm.cli import bench, config, demo, doctor, encode, layouts
+from texvlm.cli import bench, classify, config, demo, doctor, encode, layouts, similar
 from texvlm.cli.console import logs_on_stderr
 from texvlm.cli.outcome import exit_code_of
 
@@ -65,6 +65,8 @@ def _root(
 
 
 app.command("encode")(encode.encode)
+app.command("classify")(classify.classify)
+app.command("similar")(similar.similar)
 app.command("demo")(demo.demo)
 app.command("layouts")(layouts.layouts)
 app.command("doctor")(doctor.doctor)

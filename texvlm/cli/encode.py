@@ -12,22 +12,29 @@ import typer
 from texvlm.cli.console import note, print_json, print_line, print_table, size_text, steps
 from texvlm.cli.options import (
     INPUT,
+    MODEL,
+    MODEL_HELP,
     OUTPUT,
     SAMPLING,
     BackendOption,
+    BatchOption,
     ConfigOption,
     E2Option,
+    FixationOption,
     FovOption,
+    FramesOption,
     JsonOption,
     LayoutOption,
     LookOption,
-    PatchOption,
+    PositionsOption,
+    ReadoutOption,
     ThresholdOption,
     TokensOption,
     one_place_per_fixation,
     one_way_to_look,
     parse_fixations,
     parse_numbers,
+    parse_readout,
     parse_threshold,
 )
 from texvlm.cli.stopping import StopRequest
@@ -53,14 +60,14 @@ def encode(
         ),
     ] = "full",
     dtype: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--dtype",
             metavar="TYPE",
-            help="uint8 (k/255), float16, bfloat16 or float32 (0..1).",
+            help="Of tokens: uint8 (k/255; the default), float16, bfloat16 or float32 (0..1).",
             rich_help_panel=OUTPUT,
         ),
-    ] = "uint8",
+    ] = None,
     mean: Annotated[
         str | None,
         typer.Option(
@@ -89,13 +96,27 @@ def encode(
         bool,
         typer.Option("--resume", help="Go on where an earlier run of this command ended.", rich_help_panel=OUTPUT),
     ] = False,
+    model: Annotated[str | None, typer.Option("--model", metavar="DIR", help=MODEL_HELP, rich_help_panel=MODEL)] = None,
+    write: Annotated[
+        str | None,
+        typer.Option(
+            "--write",
+            metavar="WHAT",
+            help="tokens, features or both; without it features where there is a model.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    positions: PositionsOption = "bilinear",
+    readout: ReadoutOption = None,
+    batch: BatchOption = 8,
+    feature_dtype: Annotated[
+        str,
+        typer.Option("--feature-dtype", metavar="TYPE", help="Of features: float16 or float32.", rich_help_panel=MODEL),
+    ] = "float16",
     every: Annotated[
         int, typer.Option("--every", metavar="N", help="Encode each N-th frame.", rich_help_panel=INPUT)
     ] = 1,
-    frames: Annotated[
-        int | None,
-        typer.Option("--frames", metavar="N", help="Stop after N encoded frames.", rich_help_panel=INPUT),
-    ] = None,
+    frames: FramesOption = None,
     channels: Annotated[
         int, typer.Option("--channels", metavar="C", help="1 gray, 3 RGB, 4 RGBA.", rich_help_panel=INPUT)
     ] = 3,
@@ -110,16 +131,16 @@ def encode(
         ),
     ] = None,
     tokens: TokensOption = None,
-    patch: PatchOption = 16,
-    fixation: Annotated[
-        str | None,
+    patch: Annotated[
+        int | None,
         typer.Option(
-            "--fixation",
-            metavar="U,V",
-            help="Where to look, 0..1 across the frame; several as u,v,u,v. The middle without it.",
+            "--patch",
+            metavar="PX",
+            help="Output pixels along one token side; without it the model's, or 16.",
             rich_help_panel=SAMPLING,
         ),
     ] = None,
+    fixation: FixationOption = None,
     gaze: Annotated[
         Path | None,
         typer.Option("--gaze", metavar="FILE.csv", help="Follow a recorded gaze: time,u,v.", rich_help_panel=SAMPLING),
@@ -139,7 +160,7 @@ def encode(
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Encode a video into foveated tokens: safetensors shards and a meta.json.
+    """Encode a video into foveated tokens, or into what a model makes of them: safetensors shards and a meta.json.
 
     Ctrl-C finishes the shard and says how to go on; a second one stops at once.
     """
@@ -168,6 +189,9 @@ def encode(
         "std": parse_numbers("std", std),
         "store": store,
         "shard_frames": shard_frames,
+        "features": _feature_settings(
+            model, write, positions=positions, readout_deg=parse_readout(readout), batch=batch, dtype=feature_dtype
+        ),
     }
     from texvlm.encode import EncodeSettings, Progress
     from texvlm.encode import encode as run
@@ -204,6 +228,21 @@ def encode(
         _print(report)
     if stopped:
         note(f"stopped after {report.frames} frames." + (f" To go on: {again}" if resumable else ""))
+
+
+def _feature_settings(model: str | None, write: str | None, **options: Any) -> dict[str, Any] | None:
+    """Fields of FeatureSettings; None for tokens alone. ValueError where flags contradict each other."""
+    if write not in (None, "tokens", "features", "both"):
+        raise ValueError(f"write is {write!r}; accepted: tokens, features, both")
+    if model is None:
+        if write in ("features", "both"):
+            raise ValueError(f"--write {write} needs a model; give its folder as --model DIR")
+        if options["readout_deg"] is not None:
+            raise ValueError("--readout asks a model; give its folder as --model DIR")
+        return None
+    if write == "tokens":
+        raise ValueError("--write tokens uses no model; leave out --model, or write features or both")
+    return {"model": model, "keep_tokens": write == "both", **options}
 
 
 def _resume_command(context: typer.Context) -> str:
@@ -243,6 +282,7 @@ def _print(report: EncodeReport) -> None:
         ("tokens", f"{report.tokens_per_frame} a frame, {sampled:.1f} of them sampled anew"),
         ("ms a frame", f"{sum(report.ms_per_frame.values()):.2f}  ({stages})"),
         ("frames a second", f"{report.fps:.1f}"),
+        *_model_rows(report),
         ("written", f"{size_text(report.bytes_written)} in {report.shards} shards"),
         *_source_rows(report.source),
         *_gaze_rows(report.gaze),
@@ -251,6 +291,18 @@ def _print(report: EncodeReport) -> None:
     for name, path in (("preview", report.preview), ("picture", report.still)):
         if path:
             print_line(f"{name}   {path}")
+
+
+def _model_rows(report: EncodeReport) -> list[tuple[str, str]]:
+    """What made the features, and what there is of them."""
+    if report.model is None:
+        return []
+    shapes = report.feature_shapes or {}
+    parts = [f"{shapes['features'][-1]} numbers a token"] if "features" in shapes else []
+    parts += ["pooled"] if "pooled" in shapes else []
+    parts += [f"{shapes['regions'][0]} read-outs"] if "regions" in shapes else []
+    beside = ", beside the tokens" if report.contents == "both" else ""
+    return [("model", str(report.model["name"])), ("features", f"{', '.join(parts)}{beside}")]
 
 
 def _sizes(report: EncodeReport) -> str:

@@ -15,7 +15,7 @@ import typer
 
 from texvlm.cli.config_file import load_config
 
-SAMPLING, INPUT, OUTPUT, REPORT = "What to sample", "Input", "Output", "Report"
+SAMPLING, MODEL, INPUT, OUTPUT, REPORT = "What to sample", "Model", "Input", "Output", "Report"
 """Groups of flags in the help of a command."""
 
 ConfigOption = Annotated[
@@ -54,9 +54,45 @@ LookOption = Annotated[
     typer.Option(
         "--look",
         metavar="POLICY",
-        help="Look by a policy: saliency, changes, colour, template, pursuit, saccades, regions, moving, gaze, fixed, "
-        "or package.module.Policy; options as saccades:of=changes,rate_hz=3.",
+        help="Look by a policy: saliency, changes, colour, template, query, pursuit, saccades, regions, moving, gaze, "
+        "fixed, or package.module.Policy; options as saccades:of=changes,rate_hz=3.",
         rich_help_panel=SAMPLING,
+    ),
+]
+FixationOption = Annotated[
+    str | None,
+    typer.Option(
+        "--fixation",
+        metavar="U,V",
+        help="Where to look, 0..1 across the frame; several as u,v,u,v. The middle without it.",
+        rich_help_panel=SAMPLING,
+    ),
+]
+FramesOption = Annotated[
+    int | None,
+    typer.Option("--frames", metavar="N", help="Stop after N encoded frames.", rich_help_panel=INPUT),
+]
+MODEL_HELP = "Folder of a vision model, as save_pretrained of transformers writes it."
+PositionsOption = Annotated[
+    str,
+    typer.Option(
+        "--positions",
+        metavar="HOW",
+        help="bilinear or area: how the position table is read off its grid.",
+        rich_help_panel=MODEL,
+    ),
+]
+BatchOption = Annotated[
+    int,
+    typer.Option("--batch", metavar="N", help="Frames that go through the model together.", rich_help_panel=MODEL),
+]
+ReadoutOption = Annotated[
+    str | None,
+    typer.Option(
+        "--readout",
+        metavar="fixation:DEG",
+        help="Also answer for what lies within so many degrees of each fixation.",
+        rich_help_panel=MODEL,
     ),
 ]
 FovOption = Annotated[
@@ -115,6 +151,20 @@ def parse_numbers(name: str, text: str | None) -> tuple[float, ...] | None:
     if not all(map(math.isfinite, numbers)):
         raise ValueError(f"{name} is {text!r}; accepted: one finite number a channel, as 0.485,0.456,0.406")
     return numbers
+
+
+def parse_readout(text: str | None) -> float | None:
+    """fixation:4 as degrees; ValueError for anything else."""
+    if text is None:
+        return None
+    kind, _, radius = text.partition(":")
+    try:
+        degrees = float(radius)
+    except ValueError:
+        degrees = math.nan
+    if kind != "fixation" or not 0 < degrees < 90:
+        raise ValueError(f"readout is {text!r}; accepted: fixation:DEGREES, above 0 and below 90, as fixation:4")
+    return degrees
 
 
 def parse_size(text: str) -> tuple[int, int]:

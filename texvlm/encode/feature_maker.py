@@ -34,7 +34,7 @@ class FeatureMaker:
     """
 
     def __init__(self, model: JobModel, *, batch: int) -> None:
-        self._model, self._batch = model, batch
+        self._model, self.batch = model, batch
         self._waiting: list[TokenBatch] = []
         self._looks: list[Look] = []
 
@@ -56,7 +56,7 @@ class FeatureMaker:
         """
         self._waiting.append(batch)
         self._looks.append(look)
-        return self.flush() if len(self._waiting) >= min(self._batch, room) else []
+        return self.flush() if len(self._waiting) >= min(self.batch, room) else []
 
     def flush(self) -> list[Made]:
         """Encode what waits; errors as `add`."""

@@ -99,11 +99,11 @@ def encode(
         if resume and source.info.kind == "live":
             raise StoreError(f"{settings.input} is live and cannot be resumed: its earlier frames are gone")
         # Before the folder is touched: a layout that cannot serve this frame must leave nothing behind.
-        look = _check_look(layout, policy, source.size)
+        look = check_look(layout, policy, source.size)
         engine = stack.enter_context(settings.make_engine(source.size, layout))
         if model is not None:
             model.encoder.to(engine.device)
-            _check_readout(model, policy)
+            check_readout(model, policy)
             check_model(model, layout, source.size, look)
         writer = TokenWriter(
             out,
@@ -333,7 +333,7 @@ class _Job:
         )
 
 
-def _check_look(layout: Layout, policy: LookPolicy, size: tuple[int, int]) -> Look:
+def check_look(layout: Layout, policy: LookPolicy, size: tuple[int, int]) -> Look:
     """A look like those of this policy; ValueError unless the layout can serve it on a frame of this size."""
     count = policy.count
     score = None if count is not None else np.ones((2, 2), np.float32)
@@ -342,7 +342,7 @@ def _check_look(layout: Layout, policy: LookPolicy, size: tuple[int, int]) -> Lo
     return look
 
 
-def _check_readout(model: JobModel, policy: LookPolicy) -> None:
+def check_readout(model: JobModel, policy: LookPolicy) -> None:
     """ValueError where a read-out around fixations has none to go by."""
     if model.readout_deg is not None and policy.count is None:
         raise ValueError(
