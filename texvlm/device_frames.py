@@ -45,6 +45,8 @@ class DeviceFrame:
         pts: presentation time in seconds, or None when unknown.
         kind: picture type, as of a Frame.
         motion: the codec's vectors, as of a Frame.
+        lent: another library owns the memory, and may use it again as soon as nobody holds on to the
+            tensor: a backend does until it has read the frame.
         origin: where row 0 of `pixels` lies; kernels read either.
 
     Raises:
@@ -56,6 +58,7 @@ class DeviceFrame:
     kind: str | None = None
     motion: MotionVectors | None = None
     origin: Origin = "top-left"
+    lent: bool = False
 
     def __post_init__(self) -> None:
         pixels = self.pixels
@@ -148,7 +151,8 @@ def take_frame(
         tensor = _device_tensor(data, reader)
         if tensor is not None:
             if reader.owns(tensor):
-                return _device_frame(tensor, channels_first=channels_first, origin=origin, pts=pts)
+                frame = _device_frame(tensor, channels_first=channels_first, origin=origin, pts=pts)
+                return replace(frame, lent=not isinstance(data, torch.Tensor))
             data = tensor
     return as_frame(data, channels_first=channels_first, origin=origin, pts=pts)
 

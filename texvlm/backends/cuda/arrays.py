@@ -7,7 +7,6 @@ and surface objects belong to one storage and, where OpenGL owns it, to one mapp
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import deque
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -100,47 +99,15 @@ def make_objects(driver: Driver, array: int, spec: TextureSpec) -> ArrayObjects:
 
 
 def destroy_objects(driver: Driver, objects: ArrayObjects) -> None:
-    """Destroy texture and surface objects, every one whatever fails; the array itself stays."""
+    """Destroy texture and surface objects, every one whatever fails; the array itself stays.
+
+    A kernel reads an object's description when it runs, and to use one that was destroyed is undefined: where
+    kernels may be queued, this is for `Deferred`.
+    """
     with ExitStack() as steps:  # last step first
         for surface in reversed(objects.surfaces):
             steps.callback(driver.destroy_surface_object, surface)
         steps.callback(driver.destroy_texture_object, objects.texture)
-
-
-class RetiredObjects:
-    """Texture and surface objects that nothing new uses, until kernels that are queued are done with them.
-
-    A kernel reads an object's description when it runs; to use one that was destroyed is undefined.
-    """
-
-    def __init__(self, driver: Driver) -> None:
-        self._driver = driver
-        self._waiting: deque[tuple[int, ArrayObjects]] = deque()
-
-    def add(self, objects: ArrayObjects, stream: Stream) -> None:
-        """Destroy them some time after what is queued on the stream is done, and now those whose time has come."""
-        with ExitStack() as unless_marked:
-            unless_marked.callback(destroy_objects, self._driver, objects)
-            unless_marked.callback(self._driver.synchronize, stream)
-            event = self._driver.create_event()
-            unless_marked.callback(self._driver.destroy_event, event)
-            self._driver.record(event, stream)
-            unless_marked.pop_all()
-        self._waiting.append((event, objects))
-        while self._waiting and self._driver.is_done(self._waiting[0][0]):
-            self._destroy_first()
-
-    def close(self) -> None:
-        """Destroy all, waiting for the device."""
-        while self._waiting:
-            self._driver.wait_on_host(self._waiting[0][0])
-            self._destroy_first()
-
-    def _destroy_first(self) -> None:
-        event, objects = self._waiting.popleft()
-        with ExitStack() as steps:
-            steps.callback(destroy_objects, self._driver, objects)
-            steps.callback(self._driver.destroy_event, event)
 
 
 @dataclass(slots=True, eq=False)

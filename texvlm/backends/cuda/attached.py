@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from texvlm.backends._gl_attached import examine, require_unchanged
 from texvlm.backends.attached import AttachedFrame, AttachedTexture, SourceFormat
 from texvlm.backends.base import Backend
 from texvlm.backends.cuda.api import Driver, Stream
-from texvlm.backends.cuda.arrays import ArrayObjects, RetiredObjects
+from texvlm.backends.cuda.arrays import ArrayObjects, destroy_objects
+from texvlm.backends.cuda.deferred import Deferred
 from texvlm.backends.cuda.frame_pixels import FramePixels
 from texvlm.backends.cuda.gl_context import open_current_for
 from texvlm.backends.cuda.interop import GlImage, Interop, MappingState
@@ -32,7 +34,7 @@ class Attachments:
         self._adopts = interop is None
         self._maps_before = 0
         self._attached: list[AttachedTexture] = []
-        self._retired = RetiredObjects(driver)
+        self._retired = Deferred(driver)
         self._closed = False
 
     @property
@@ -101,7 +103,7 @@ class Attachments:
             try:
                 yield FramePixels.from_texture(texture, image.size, origin=image.origin)
             finally:
-                self._retired.add(ArrayObjects(texture, ()), stream)
+                self._retired.add(partial(destroy_objects, driver, ArrayObjects(texture, ())), stream)
         finally:
             interop.unmap([registered], stream)
 
@@ -140,6 +142,7 @@ class AttachingBackend(Backend):
     """The two verbs of a cuda backend that its attachments serve."""
 
     _attachments: Attachments
+    _driver: Driver
 
     def attach(
         self,
@@ -153,8 +156,10 @@ class AttachingBackend(Backend):
         format: SourceFormat | None = None,
     ) -> AttachedTexture:
         """See Backend."""
-        return self._attachments.attach(name, target, size, layer=layer, level=level, origin=origin, format=format)
+        with self._driver.guard():
+            return self._attachments.attach(name, target, size, layer=layer, level=level, origin=origin, format=format)
 
     def detach(self, texture: AttachedTexture) -> None:
         """See Backend. May be called twice."""
-        self._attachments.detach(texture)
+        with self._driver.guard():
+            self._attachments.detach(texture)

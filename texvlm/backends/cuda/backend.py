@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +28,7 @@ from texvlm.backends.capture import CaptureRequest, FrameRecording
 from texvlm.backends.cuda.api import Driver, Stream
 from texvlm.backends.cuda.arrays import CudaTexture, OwnArray, Storage, array_bytes, create_texture
 from texvlm.backends.cuda.attached import AttachingBackend, Attachments
+from texvlm.backends.cuda.deferred import Deferred
 from texvlm.backends.cuda.device_state import CudaKeeper, DeviceTiles, Parts, to_mask
 from texvlm.backends.cuda.frame_pixels import FramePixels, all_resident, lies_on_host, resident_pixels
 from texvlm.backends.cuda.graphs import CapturedFrame
@@ -76,6 +78,7 @@ class CudaBackend(AttachingBackend):
         self._sampler = Sampler(driver, self._kernels, filtering)
         self._planner = Planner(driver, self._kernels)
         self._attachments = Attachments(driver)
+        self._borrowed = Deferred(driver)
         self._timers = CudaTimers(driver, enabled=False)
         self._totals = torch.zeros(len(TOTALS), dtype=torch.int64, device=driver.device)
         self._host_frames = HostFrames(driver, self._ingest, HostPolicy.of(detect_host_frames), self._totals)
@@ -178,6 +181,8 @@ class CudaBackend(AttachingBackend):
                 self._host_frames.written(handle, (layer,), stream)
                 with self._on_device(frame, stream) as pixels:
                     tiles = self._ingest.refresh(handle, layer, pixels, limit=threshold, stream=stream, totals=totals)
+                if getattr(frame, "lent", False) and not self._driver.is_capturing(stream):
+                    self._borrowed.add(partial(id, frame), stream)  # only to hold on to it
             if threshold is not None:
                 self._counted.tiles_compared += math.prod(tiles.shape)
             return tiles if isinstance(tiles, np.ndarray) else DeviceTiles(tiles, self._queue)
@@ -337,14 +342,8 @@ class CudaBackend(AttachingBackend):
                 steps.callback(self._driver.destroy_event, self._order)
                 for handle in self._textures:
                     steps.callback(handle.storage.close)
-                for part in (
-                    self._ingest,
-                    self._planner,
-                    self._sampler,
-                    self._host_frames,
-                    self._attachments,
-                    self._timers,
-                ):
+                steps.callback(self._timers.close)
+                for part in (self._planner, self._sampler, self._host_frames, self._attachments, self._borrowed):
                     steps.callback(part.close)
                 steps.callback(self._wait_for_device)
 

@@ -16,7 +16,8 @@ from texvlm.backends._gl_api import TEXTURE_2D_ARRAY
 from texvlm.backends._gl_texture import GlTexture
 from texvlm.backends.base import Texture
 from texvlm.backends.cuda.api import Driver, Stream
-from texvlm.backends.cuda.arrays import ArrayObjects, RetiredObjects, Storage, make_objects
+from texvlm.backends.cuda.arrays import ArrayObjects, Storage, destroy_objects, make_objects
+from texvlm.backends.cuda.deferred import Deferred
 from texvlm.backends.cuda.interop import Interop, MappingState
 from texvlm.backends.gl import GlBackend
 from texvlm.pyramid import TextureSpec
@@ -32,7 +33,7 @@ class GlArrays:
         self._owner = owner
         self._arrays: list[GlArray] = []
         self._last: Stream | None = None
-        self.retired = RetiredObjects(driver)
+        self.retired = Deferred(driver)
 
     def __iter__(self) -> Iterator[GlArray]:
         return iter(self._arrays)
@@ -156,7 +157,7 @@ class GlArray(Storage):
         """Give up those of this mapping, before it ends; kernels queued on the stream may still use them."""
         if self._objects is not None:
             objects, self._objects = self._objects, None
-            self._arrays.retired.add(objects, stream)
+            self._arrays.retired.add(partial(destroy_objects, self._driver, objects), stream)
 
     def destroy_objects(self) -> None:
         """Destroy those of this mapping, which nothing queued uses."""
