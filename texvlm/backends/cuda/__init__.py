@@ -13,7 +13,9 @@
     staging      frames from host memory on their way to the device
     sampler      tokens out
     planner      token tables made on the device from fixations that live there
+    deferred     what must wait until queued kernels have run
     interop      arrays that OpenGL owns: the mapping state machine
+    attached     an application's own OpenGL texture as a source
     graphs       a captured frame: ingest, tail and sample as one launch
     backend      the verbs of `texvlm.backends.base.Backend`
 
