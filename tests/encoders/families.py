@@ -21,6 +21,25 @@ BLOCKS: dict[str, Any] = {"hidden_size": WIDTH, "num_hidden_layers": 3, "num_att
 VISION: dict[str, Any] = {**BLOCKS, "intermediate_size": 48, "image_size": 48, "patch_size": 8}
 """A vision tower of three blocks over a grid of 6 x 6 tokens."""
 
+TABLE: dict[str, Any] = {**BLOCKS, "image_size": 48, "patch_size": 8, "num_labels": 5}
+TEXT: dict[str, Any] = {**BLOCKS, "intermediate_size": 48, "vocab_size": 20, "max_position_embeddings": 12}
+BACKBONE: dict[str, Any] = {
+    **BLOCKS,
+    "model_type": "dinov2",
+    "num_hidden_layers": 5,
+    "image_size": 48,
+    "patch_size": 8,
+    "out_indices": [1, 2, 3, 4],
+    "reshape_hidden_states": False,
+}
+HEAD: dict[str, Any] = {
+    "patch_size": 8,
+    "reassemble_hidden_size": WIDTH,
+    "neck_hidden_sizes": [8, 12, 16, 20],
+    "fusion_hidden_size": 8,
+    "head_hidden_size": 4,
+}
+
 OFF_GRID = {
     "quadtree": Quadtree(tokens=28, patch=8),
     "rings": Rings((1, 2, 4), (4, 4, 4), patch=8),
@@ -29,12 +48,73 @@ OFF_GRID = {
 """Layouts for a frame of 96 x 64."""
 
 
-def shaken(model: nn.Module) -> nn.Module:
-    """The model in evaluation mode, its parameters moved: zeros and ones would hide a mistake."""
+def made(kind: str, config: Any) -> nn.Module:
+    """A model of transformers in evaluation mode, its parameters moved: zeros and ones would hide a mistake."""
+    import transformers
+
     torch.manual_seed(11)
+    model: nn.Module = getattr(transformers, kind)(config)
     for parameter in model.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
     return model.eval()
+
+
+def dinov2(kind: str = "Model", **options: Any) -> nn.Module:
+    from transformers import Dinov2Config
+
+    return made(f"Dinov2{kind}", Dinov2Config(**(TABLE | options)))
+
+
+def dinov2_with_registers(kind: str = "Model", **options: Any) -> nn.Module:
+    from transformers import Dinov2WithRegistersConfig
+
+    settings = TABLE | {"num_register_tokens": 3} | options
+    return made(f"Dinov2WithRegisters{kind}", Dinov2WithRegistersConfig(**settings))
+
+
+def dinov3(**options: Any) -> nn.Module:
+    from transformers import DINOv3ViTConfig
+
+    return made("DINOv3ViTModel", DINOv3ViTConfig(**(VISION | {"num_register_tokens": 3} | options)))
+
+
+def clip_vision(kind: str = "CLIPVisionModel") -> nn.Module:
+    from transformers import CLIPVisionConfig
+
+    return made(kind, CLIPVisionConfig(**VISION, projection_dim=24))
+
+
+def clip(kind: str = "CLIPModel", **options: Any) -> nn.Module:
+    from transformers import CLIPConfig
+
+    return made(kind, CLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=24, **options))
+
+
+def siglip_vision(**options: Any) -> nn.Module:
+    from transformers import SiglipVisionConfig
+
+    return made("SiglipVisionModel", SiglipVisionConfig(**(VISION | options)))
+
+
+def siglip(kind: str = "SiglipModel", **options: Any) -> nn.Module:
+    from transformers import SiglipConfig
+
+    text = TEXT | {"projection_size": WIDTH}
+    return made(kind, SiglipConfig(text_config=text, vision_config=VISION, **options))
+
+
+def depth_anything(*, backbone: dict[str, Any] | None = None, **options: Any) -> nn.Module:
+    from transformers import DepthAnythingConfig
+
+    config = DepthAnythingConfig(backbone_config=BACKBONE | (backbone or {}), **(HEAD | options))
+    model: Any = made("DepthAnythingForDepthEstimation", config)
+    # fresh weights make a flat picture, and a relu an empty one; either would agree with anything
+    for module in (*model.neck.modules(), *model.head.modules()):
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.kaiming_normal_(module.weight)
+    model.head.conv3.weight.data *= 0.02
+    model.head.conv3.bias.data += 1.0
+    return model
 
 
 def close(found: torch.Tensor, own: torch.Tensor) -> None:

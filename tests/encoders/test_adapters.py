@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
+import families
 import numpy as np
 import pytest
 import torch
 from families import close
 from safetensors.torch import load_file, save_file
-from test_clip import both as clip
-from test_depth_anything import small as depth_anything
-from test_dinov2 import plain as dinov2
-from test_dinov2 import with_registers
-from test_dinov3 import small as dinov3
-from test_siglip import both as siglip
 
 from texvlm import ModelError, encoders
 from texvlm.layouts.quadtree import Quadtree
 from texvlm.tokens import TokenBatch
 
-FAMILIES = {
-    "clip": clip,
-    "depth_anything": depth_anything,
-    "dinov2": dinov2,
-    "dinov2_with_registers": with_registers,
-    "dinov3": dinov3,
-    "siglip": siglip,
-}
+FAMILIES = ["clip", "depth_anything", "dinov2", "dinov2_with_registers", "dinov3", "siglip"]
 
 
 @pytest.fixture(params=FAMILIES)
 def model(request):
-    return FAMILIES[request.param]()
+    return getattr(families, request.param)()
 
 
 @pytest.fixture

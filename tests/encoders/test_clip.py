@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import families
 import pytest
-from families import VISION, WIDTH, close, shaken
+from families import WIDTH, close
+from families import clip as both
+from families import clip_vision as vision
 
 from texvlm import ModelError, encoders
 from texvlm.encoders import Readout
 from texvlm.encoders.bicubic import bicubic
 from texvlm.encoders.clip import CLIPEncoder
 from texvlm.layouts.quadtree import Quadtree
-
-TEXT = {**families.BLOCKS, "intermediate_size": 48, "vocab_size": 20, "max_position_embeddings": 12}
-
-
-def vision(kind="CLIPVisionModel"):
-    import transformers
-
-    return shaken(getattr(transformers, kind)(transformers.CLIPVisionConfig(**VISION, projection_dim=24)))
-
-
-def both(kind="CLIPModel", **options):
-    import transformers
-
-    config = transformers.CLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=24, **options)
-    return shaken(getattr(transformers, kind)(config))
 
 
 @pytest.mark.parametrize("count", [1, 3])

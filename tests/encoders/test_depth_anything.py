@@ -8,7 +8,8 @@ import families
 import numpy as np
 import pytest
 import torch
-from families import OFF_GRID, WIDTH, close, shaken
+from families import OFF_GRID, WIDTH, close
+from families import depth_anything as small
 
 from texvlm import Engine, ModelError, encoders
 from texvlm.encoders import Readout
@@ -17,37 +18,6 @@ from texvlm.encoders.dense import cell_shares, changed_tokens, scatter
 from texvlm.encoders.depth_anything import DepthAnythingEncoder
 from texvlm.layouts.quadtree import Quadtree
 from texvlm.layouts.uniform import UniformGrid
-
-BACKBONE = {
-    **families.BLOCKS,
-    "model_type": "dinov2",
-    "num_hidden_layers": 5,
-    "image_size": 48,
-    "patch_size": 8,
-    "out_indices": [1, 2, 3, 4],
-    "reshape_hidden_states": False,
-}
-HEAD = {
-    "patch_size": 8,
-    "reassemble_hidden_size": WIDTH,
-    "neck_hidden_sizes": [8, 12, 16, 20],
-    "fusion_hidden_size": 8,
-    "head_hidden_size": 4,
-}
-
-
-def small(*, backbone=None, **options):
-    from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation
-
-    config = DepthAnythingConfig(backbone_config=BACKBONE | (backbone or {}), **(HEAD | options))
-    model = shaken(DepthAnythingForDepthEstimation(config))
-    # fresh weights make a flat picture, and a relu an empty one; either would agree with anything
-    for module in (*model.neck.modules(), *model.head.modules()):
-        if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
-            torch.nn.init.kaiming_normal_(module.weight)
-    model.head.conv3.weight.data *= 0.02
-    model.head.conv3.bias.data += 1.0
-    return model
 
 
 def assert_depth(found, own):

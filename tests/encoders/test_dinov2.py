@@ -5,30 +5,15 @@ from __future__ import annotations
 import families
 import pytest
 import torch
-from families import BLOCKS, WIDTH, close, shaken
+from families import WIDTH, close
+from families import dinov2 as plain
+from families import dinov2_with_registers as with_registers
 
 from texvlm import ModelError, encoders
 from texvlm.encoders import Geometry, Readout
 from texvlm.encoders.bicubic import bicubic, bicubic_antialiased
 from texvlm.encoders.dinov2 import DINOv2Encoder
 from texvlm.layouts.quadtree import Quadtree
-
-SIZES = {**BLOCKS, "image_size": 48, "patch_size": 8, "num_labels": 5}
-
-
-def plain(kind="Model", **options):
-    import transformers
-
-    config = transformers.Dinov2Config(**(SIZES | options))
-    return shaken(getattr(transformers, "Dinov2" + kind)(config))
-
-
-def with_registers(kind="Model", **options):
-    import transformers
-
-    config = transformers.Dinov2WithRegistersConfig(**(SIZES | {"num_register_tokens": 3} | options))
-    return shaken(getattr(transformers, "Dinov2WithRegisters" + kind)(config))
-
 
 FAMILIES = pytest.mark.parametrize("make", [plain, with_registers])
 

@@ -5,18 +5,13 @@ from __future__ import annotations
 import families
 import pytest
 import torch
-from families import VISION, close, shaken
+from families import close
+from families import dinov3 as small
 
 from texvlm import encoders
 from texvlm.encoders import Geometry, Readout
 from texvlm.encoders.dinov3 import DINOv3Encoder
 from texvlm.layouts.quadtree import Quadtree
-
-
-def small(**options):
-    from transformers import DINOv3ViTConfig, DINOv3ViTModel
-
-    return shaken(DINOv3ViTModel(DINOv3ViTConfig(**(VISION | {"num_register_tokens": 3} | options))))
 
 
 @pytest.mark.parametrize("registers", [0, 3])

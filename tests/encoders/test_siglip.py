@@ -5,35 +5,15 @@ from __future__ import annotations
 import families
 import pytest
 import torch
-from families import VISION, WIDTH, close, shaken
+from families import WIDTH, close
+from families import siglip as both
+from families import siglip_vision as vision
 
 from texvlm import ModelError, encoders
 from texvlm.encoders import Readout
 from texvlm.encoders.bicubic import bicubic
 from texvlm.encoders.siglip import SiglipEncoder
 from texvlm.layouts.quadtree import Quadtree
-
-TEXT = {
-    **families.BLOCKS,
-    "intermediate_size": 48,
-    "vocab_size": 20,
-    "max_position_embeddings": 12,
-    "projection_size": WIDTH,
-}
-
-
-def vision(**options):
-    from transformers import SiglipVisionConfig, SiglipVisionModel
-
-    return shaken(SiglipVisionModel(SiglipVisionConfig(**(VISION | options))))
-
-
-def both(kind="SiglipModel", **options):
-    import transformers
-
-    return shaken(
-        getattr(transformers, kind)(transformers.SiglipConfig(text_config=TEXT, vision_config=VISION, **options))
-    )
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -1,4 +1,4 @@
-"""Text against pictures: the model's own similarity for whole pictures, read-outs of single tokens for maps."""
+"""Text against pictures: the model's own similarity of whole pictures; maps of single tokens; looks by a query."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import json
 import numpy as np
 import pytest
 import torch
-from families import close
-from test_clip import both as clip
-from test_clip import vision as clip_vision
-from test_siglip import both as siglip
+from families import clip, clip_vision, close, siglip
 
-from texvlm import ModelError, encoders
+from texvlm import Engine, LookError, ModelError, encoders
 from texvlm.encoders import Readout
-from texvlm.encoders.similarity import TextSimilarity
+from texvlm.encoders.similarity import TextSimilarity, similarity_of
+from texvlm.fixation import Looker, parse_look, scene_of
 from texvlm.layouts.quadtree import Quadtree
 
 WORDS = ["<s>", "</s>", "<unk>", "a", "red", "blue", "car", "street"]
@@ -152,3 +150,47 @@ def test_a_model_without_answers_for_regions_says_so(make_batch, make_pictures):
         similarity.tokens(batch, "car")
     with pytest.raises(ValueError, match="hold no answer"):
         similarity.views(similarity.encoder(batch), "car")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept():
+    similarity_of.cache_clear()
+    yield
+    similarity_of.cache_clear()
+
+
+def test_a_query_leads_to_where_the_model_finds_it(folder, make_pictures):
+    frame = make_pictures(1, (320, 192))[0]
+    looker = Looker(parse_look(f"query:text=a red car,model={folder},count=1,longest=96").make)
+    with Engine(backend="cpu") as engine:
+        engine.submit(frame)
+        scene = scene_of(engine, time_s=0.0)
+        look = looker.look(scene)
+        found = similarity_of(str(folder))(scene.mips.colour(scene.mips.level_within(96)), "a red car")
+    row, column = np.unravel_index(found.argmax(), found.shape)
+    (u, v), *_ = np.asarray(look.fixations)
+    assert abs(u - (column + 0.5) / found.shape[1]) < 1.5 / found.shape[1]
+    assert abs(v - (row + 0.5) / found.shape[0]) < 1.5 / found.shape[0]
+
+
+def test_all_sources_share_one_model(folder):
+    look = parse_look(f"query:text=a red car,model={folder}")
+    look.make()
+    look.make()
+    assert similarity_of.cache_info().misses == 1
+
+
+def test_what_is_missing_is_said(folder, tmp_path, make_pictures):
+    for text in ("query", "query:text=a red car", f"query:model={folder}"):
+        with pytest.raises(ValueError, match="look query needs words and a CLIP or SigLIP"):
+            parse_look(text).make()
+    with pytest.raises(ModelError, match="no such folder"):
+        parse_look(f"query:text=a red car,model={tmp_path / 'nothing'}").make()
+    siglip().save_pretrained(tmp_path / "wordless")
+    with pytest.raises(ModelError, match="no tokenizer"):
+        parse_look(f"query:text=a red car,model={tmp_path / 'wordless'}").make()
+    looker = Looker(parse_look(f"query:text=a red car,model={tmp_path / 'wordless'}").make)
+    with Engine(backend="cpu") as engine:
+        engine.submit(make_pictures(1, (64, 64))[0])
+        with pytest.raises(LookError, match="no tokenizer"):
+            looker.look(scene_of(engine))

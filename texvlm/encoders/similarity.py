@@ -11,6 +11,7 @@ see everything, see texvlm.encoders.readout. Nothing is trained.
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -201,6 +202,16 @@ class TextSimilarity:
             pts=np.full(1, np.nan),
         )
         return batch, grid
+
+
+@lru_cache(maxsize=1)
+def similarity_of(folder: str) -> TextSimilarity:
+    """The similarity of a folder, loaded once for all sources that look by it; the last folder's is kept.
+
+    Raises:
+        ModelError: see TextSimilarity.load.
+    """
+    return TextSimilarity.load(folder)
 
 
 def _square_tokens(native: Grid, size: tuple[int, int]) -> Grid:
