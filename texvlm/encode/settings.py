@@ -180,7 +180,7 @@ class EncodeSettings(BaseModel):
         return make_layout(
             self.layout,
             tokens=self.tokens,
-            patch=self.patch or DEFAULT_PATCH,
+            patch=DEFAULT_PATCH if self.patch is None else self.patch,
             fov_deg=self.fov_deg,
             e2_deg=self.e2_deg,
             **options,
