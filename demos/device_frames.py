@@ -20,6 +20,8 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--backend", default="auto")
     arguments = parser.parse_args()
+    if arguments.frames < 1:
+        parser.error(f"--frames is {arguments.frames}; at least 1 is needed")
 
     with (
         texvlm.open_source(arguments.input) as video,

@@ -43,6 +43,13 @@ def test_a_missing_input_is_one_line(path):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("count", ["0", "-1"])
+def test_no_frames_are_refused_in_one_line(count):
+    done = run(ROOT / "demos" / "device_frames.py", "--frames", count)
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"error: --frames is {count}; at least 1 is needed\n")
+
+
 @pytest.mark.parametrize("path", DEMOS, ids=lambda path: path.stem)
 def test_it_is_short_and_imports_nothing_private(path):
     text = path.read_text()

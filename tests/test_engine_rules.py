@@ -49,6 +49,7 @@ def noise(rng: np.random.Generator, size: tuple[int, int] = SIZE, channels: int 
         ({"size": "64x48"}, TypeError, "frame size '64x48'; accepted: "),
         ({"size": 64}, TypeError, "frame size 64; accepted: "),
         ({"size": (20000, 5)}, ValueError, "frame size 20000 x 5: each side is 1..16384"),
+        ({"device": "gpu"}, ValueError, "device 'gpu' cannot be used: .*; accepted: a device of this torch"),
         ({"backend": "metal"}, ValueError, "backend 'metal'; accepted: 'auto', 'cuda', 'gl', 'cpu'"),
         ({"layout": "spiral"}, ValueError, "spiral"),
         ({"tokens": 0}, ValueError, "0"),
@@ -132,6 +133,17 @@ def test_looks_may_be_tensors(rng):
         assert torch.equal(engine.tokens(tensors[0], weights=tensors[1], score=tensors[2]).pixels, plain)
         with pytest.raises(ValueError, match="a score map holds finite numbers"):
             engine.tokens(score=np.full((2, 2), 1e300))  # beyond float32
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_fixations_may_be_tensors_of_any_floats_and_with_gradients(dtype, rng):
+    with Engine(backend="cpu", tokens=10) as engine:
+        engine.submit(noise(rng))
+        plain = engine.tokens((0.25, 0.5)).pixels
+        learnt = torch.tensor([0.25, 0.5], dtype=dtype, requires_grad=True)
+        assert torch.equal(engine.tokens(learnt).pixels, plain)
+        with pytest.raises(TypeError, match="a tensor on meta holds no values"):
+            engine.tokens(torch.zeros(2, device="meta"))
 
 
 def test_wrong_channel_count_of_mean(rng):

@@ -1,4 +1,4 @@
-"""Captured frames: a replay does what submit and tokens would have done, with other frames and fixations, in one launch."""
+"""Captured frames: a replay does what submit and tokens would have done, with other frames, in one launch."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from cuda_device import open_host_device
 
 from texvlm import Engine
 from texvlm.backends.cuda.backend import CudaBackend
+from texvlm.errors import ClosedError
 from texvlm.yuv import nv12
 
 SIZE = (200, 120)
@@ -131,7 +132,7 @@ def test_what_a_graph_refuses(cuda, rng):
         with pytest.raises(ValueError, match="source 0 has no frame yet"):
             engine.capture(frame, gaze)
         engine.submit(frame)
-        with pytest.raises(TypeError, match="captures no fixations but tensors"):
+        with pytest.raises(TypeError, match=r"fixations are ndarray; a captured frame takes a float32 tensor on cpu$"):
             engine.capture(frame, np.array([[0.5, 0.5]]))
         with pytest.raises(ValueError, match=r"torch.float64; a captured frame takes contiguous torch.float32"):
             engine.capture(frame, gaze.double())
@@ -144,18 +145,39 @@ def test_what_a_graph_refuses(cuda, rng):
         graph = engine.capture(frame, gaze)
         with pytest.raises(ValueError, match="2 fixations for 1 sources"):
             graph.replay(frame, torch.zeros(2, 1, 2))
+        with pytest.raises(TypeError, match="fixations are tuple; a captured frame takes"):
+            graph.replay(frame, (0.5, 0.5))
         with pytest.raises(ValueError, match=r"frame of \(100, 120\)"):
             graph.replay(frame[:, :100])
         engine.submit(torch.zeros(300, 300, 3, dtype=torch.uint8))
         with pytest.raises(ValueError, match="capture anew"):
             graph.replay()
         graph.close()
-        with pytest.raises(ValueError, match="closed"):
+        with pytest.raises(ClosedError, match="this graph is closed; capture another"):
             graph.replay()
     with Engine(backend="cpu", tokens=40) as engine:
         engine.submit(frame)
-        with pytest.raises(TypeError, match="the cpu backend captures no fixations"):
+        with pytest.raises(TypeError, match=r"of this cpu backend come in through the host, .* open 'cuda' or"):
             engine.capture(frame, gaze)
+
+
+def test_a_graph_ends_with_its_engine(rng):
+    driver, compiler = open_host_device()
+    backend = CudaBackend(driver, compiler)  # which outlives the engine
+    frame, gaze = frames_of(rng, 1)[0], torch.tensor([[0.5, 0.5]])
+    with Engine(backend=backend, tokens=40) as engine:
+        engine.submit(frame)
+        engine.capture(frame, gaze).close()
+        graph = engine.capture(frame, gaze)
+        graph.replay()
+    assert graph.closed
+    assert not [left for left in driver.leaks() if left.startswith(("graph", "executable"))]
+    with pytest.raises(ClosedError, match="this engine is closed"):
+        graph.replay()
+    graph.close()
+    backend.close()
+    assert not driver.leaks()
+    assert not driver.violations
 
 
 def test_engine_calls_can_be_part_of_a_callers_own_graph(rng, monkeypatch):
@@ -163,7 +185,10 @@ def test_engine_calls_can_be_part_of_a_callers_own_graph(rng, monkeypatch):
     backend = CudaBackend(driver, compiler)
     frames = frames_of(rng, 4)
     place, gaze = frames[0].clone(), torch.tensor([[0.2, 0.7]])
-    with Engine(backend=backend, tokens=40, threshold=0) as engine, Engine(backend="cpu", tokens=40, threshold=0) as cpu:
+    with (
+        Engine(backend=backend, tokens=40, threshold=0) as engine,
+        Engine(backend="cpu", tokens=40, threshold=0) as cpu,
+    ):
         engine.submit(place)
         engine.tokens(gaze, copy=False)  # once before, as every library asks: kernels are compiled and memory is made
         stream = driver.create_stream()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -50,3 +52,30 @@ def test_floats_of_any_kind_become_float32(given) -> None:
 def test_tensors_that_hold_no_pixels_are_refused(given) -> None:
     with pytest.raises(TypeError, match=r"frame of .*int32: accepted are|frame of .*: accepted are dense tensors"):
         as_frame(given)
+
+
+class _OnAnotherDevice:
+    """What lies in memory of a GPU that this torch does not reach."""
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (2, 7)
+
+    def __dlpack__(self, **_: object) -> object:
+        raise BufferError("cannot be exported")
+
+
+class _ByInterfaceOnly:
+    __cuda_array_interface__: ClassVar = {
+        "shape": (4, 6, 3),
+        "typestr": "|u1",
+        "data": (4096, False),
+        "strides": None,
+        "version": 3,
+    }
+
+
+def test_memory_that_cannot_be_read_here_is_refused_in_one_line() -> None:
+    with pytest.raises(TypeError, match=r"type _OnAnotherDevice on DLPack device \(2, 7\) cannot be read: .+"):
+        as_frame(_OnAnotherDevice())
+    with pytest.raises(TypeError, match="type _ByInterfaceOnly in memory of a GPU: the cuda backend reads it"):
+        as_frame(_ByInterfaceOnly())

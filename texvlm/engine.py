@@ -27,8 +27,8 @@ from texvlm.backends import open_backend
 from texvlm.backends.attached import AttachedFrame, AttachedTexture
 from texvlm.backends.base import Backend, Counters, Filtering, Normalisation
 from texvlm.device_frames import take_frame
-from texvlm.engine_options import DEFAULT_THRESHOLD, check_options, statistics_of, wish_of
-from texvlm.frame_graph import FrameGraph
+from texvlm.engine_options import DEFAULT_THRESHOLD, check_options, device_of, statistics_of, wish_of
+from texvlm.frame_graph import FrameGraph, check_capturable
 from texvlm.frames import Origin
 from texvlm.guard import CallGuard
 from texvlm.layouts import Layout, make_layout
@@ -38,7 +38,7 @@ from texvlm.pyramid import ElementType, TextureSpec
 from texvlm.residency import SUBMIT_STAGES, FrameStore, SubmitReport
 from texvlm.token_cache import TokenCache
 from texvlm.tokens import TokenBatch
-from texvlm.views import DeviceViews, View, parse_device_views, parse_views
+from texvlm.views import DeviceViews, parse_device_views, parse_views, views_of
 
 if TYPE_CHECKING:
     from texvlm.backends.base import Picture
@@ -105,11 +105,12 @@ class Engine:
         self._threshold = threshold
         self._dtype = dtype
         self._sources = sources
-        self._device = None if device is None else torch.device(device)
+        self._device = device_of(device)
         self._stages = StageTimes(*SUBMIT_STAGES, "plan", "sample")
         self._pts = np.full(sources, np.nan)
         self._guard = CallGuard()
         self._attached: list[AttachedTexture] = []
+        self._graphs: list[FrameGraph] = []
         self._refusals: tuple[str, ...] = ()
         self._owns_backend = isinstance(backend, str)
         wish = wish_of(size, channels, pixel_dtype, self._layout.patch)
@@ -224,7 +225,9 @@ class Engine:
             ValueError: a view cannot be served: no frame yet, a fixation that is not finite, ...
         """
         with self._guard.call("tokens"):
-            views = self._views(fixations, sources, weights, score)
+            views = views_of(
+                self._backend.owns, fixations, sources=sources, weights=weights, score=score, source_count=self._sources
+            )
             listed = views.sources if isinstance(views, DeviceViews) else [view.source for view in views]
             texture = self._store.texture_of(listed[0])
             fresh = self._cache.refresh(views, self._normalisation(texture.spec), out, layout)
@@ -283,26 +286,13 @@ class Engine:
             ValueError: frames or fixations that do not lie on the device, or do not fit.
         """
         with self._guard.call("capture"):
-            if not (isinstance(fixations, torch.Tensor) and self._backend.owns(fixations)):
-                raise TypeError(f"the {self.backend_name} backend captures no fixations but tensors on its own device")
+            check_capturable(self._backend, fixations)
             views = parse_device_views(fixations, sources=sources, weights=weights, source_count=self._sources)
             spec = self._store.texture_of(views.sources[0]).spec
             parts = (self._guard, self._backend, self._store, self._layout, self._dtype, self._normalisation(spec))
-            return FrameGraph(*parts, frames, views, self._pts, channels_first=channels_first, origin=origin)
-
-    def _views(
-        self,
-        fixations: ArrayLike | torch.Tensor,
-        sources: int | Sequence[int] | None,
-        weights: ArrayLike | None,
-        score: ArrayLike | None,
-    ) -> list[View] | DeviceViews:
-        """What a call asks for; fixations that the backend can read where they lie stay there."""
-        if isinstance(fixations, torch.Tensor) and self._backend.owns(fixations):
-            if score is not None:
-                raise ValueError("a score map is followed on the host; leave out the fixations on the device")
-            return parse_device_views(fixations, sources=sources, weights=weights, source_count=self._sources)
-        return parse_views(fixations, sources=sources, weights=weights, score=score, source_count=self._sources)
+            graph = FrameGraph(*parts, frames, views, self._pts, channels_first=channels_first, origin=origin)
+            self._graphs = [*(known for known in self._graphs if not known.closed), graph]
+            return graph
 
     # ------------------------------------------------------------------ state
 
@@ -376,6 +366,8 @@ class Engine:
             self._guard.closed = True
         self._cache.clear()
         try:
+            while self._graphs:
+                self._graphs.pop().release()
             while self._attached:
                 self._backend.detach(self._attached.pop())
             self._store.close()

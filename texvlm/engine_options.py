@@ -34,6 +34,17 @@ def check_options(
         raise ValueError(f"{layout} brings its own token count; leave out tokens={tokens}, or name a layout")
 
 
+def device_of(device: torch.device | str | None) -> torch.device | None:
+    """Where token tensors are wanted, None for anywhere; ValueError for where this torch can put none."""
+    if device is None:
+        return None
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as refusal:  # torch raises either
+        why = str(refusal).splitlines()[0]
+        raise ValueError(f"device {str(device)!r} cannot be used: {why}; accepted: a device of this torch") from refusal
+
+
 def statistics_of(
     mean: Sequence[float] | None, std: Sequence[float] | None, dtype: torch.dtype
 ) -> Normalisation | None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from texvlm.backends.base import Backend, Normalisation
 from texvlm.backends.capture import CaptureRequest, FrameRecording
 from texvlm.device_frames import take_frame
+from texvlm.errors import ClosedError
 from texvlm.frames import Origin
 from texvlm.guard import CallGuard
 from texvlm.layouts import Layout
@@ -26,6 +27,18 @@ from texvlm.views import DeviceViews, parse_device_views
 
 if TYPE_CHECKING:
     from texvlm.backends.base import Picture
+
+
+def check_capturable(backend: Backend, fixations: object) -> None:
+    """TypeError unless the backend takes frames that can be captured, and its kernels can read these fixations."""
+    if backend.reader() is None:
+        raise TypeError(
+            f"frames of this {backend.name} backend come in through the host, which cannot be captured; "
+            "open 'cuda' or 'cuda-gl-resident'"
+        )
+    if not (isinstance(fixations, torch.Tensor) and backend.owns(fixations)):
+        seen = f"a tensor on {fixations.device}" if isinstance(fixations, torch.Tensor) else type(fixations).__name__
+        raise TypeError(f"fixations are {seen}; a captured frame takes a float32 tensor on {backend.device}")
 
 
 class FrameGraph:
@@ -89,6 +102,7 @@ class FrameGraph:
             The tokens, in the graph's own memory: the next replay overwrites pixels, rows and dirty flags.
         Raises:
             ValueError: another size or kind than captured, or the texture array was made anew meanwhile.
+            TypeError: fixations that are no tensor on the device.
             ClosedError: the graph or its engine is closed.
         """
         with self._guard.call("replay"):
@@ -99,6 +113,7 @@ class FrameGraph:
                 raise ValueError("a frame of another size was submitted since the capture; capture anew")
             pictures = [] if frames is None else self._taken(frames)
             if fixations is not None:
+                check_capturable(self._backend, fixations)
                 fixations = parse_device_views(
                     fixations, sources=self._views, weights=None, source_count=max(self._views) + 1
                 ).fixations
@@ -116,12 +131,22 @@ class FrameGraph:
                 self._pts[self._views],
             )
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was freed."""
+        return self._recording is None
+
     def close(self) -> None:
         """Free the graph. May be called twice."""
-        if self._recording is not None and not (self._guard.closed or self._guard.forked):
+        if not (self.closed or self._guard.closed or self._guard.forked):
             with self._guard.call("close"):
-                self._backend.release(self._recording)
-        self._recording = None
+                self.release()
+
+    def release(self) -> None:
+        """What `close` does, from inside a call of the engine."""
+        if self._recording is not None:
+            recording, self._recording = self._recording, None
+            self._backend.release(recording)
 
     def __enter__(self) -> FrameGraph:
         return self
@@ -144,5 +169,5 @@ class FrameGraph:
 
     def _open(self) -> FrameRecording:
         if self._recording is None:
-            raise ValueError("this graph is closed; capture another")
+            raise ClosedError("replay: this graph is closed; capture another")
         return self._recording

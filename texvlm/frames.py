@@ -7,6 +7,7 @@ the business of texvlm.device_frames.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -132,7 +133,7 @@ def _host_array(data: object) -> NDArray[Any]:
         from torch.utils.dlpack import from_dlpack
 
         # a tensor that requires gradients cannot be exported, but its values can be looked at
-        tensor = data.detach() if isinstance(data, torch.Tensor) else from_dlpack(data)
+        tensor = data.detach() if isinstance(data, torch.Tensor) else _imported(from_dlpack, data)
         if tensor.dtype == torch.bfloat16:  # unknown to NumPy
             tensor = tensor.float()
         try:
@@ -144,6 +145,23 @@ def _host_array(data: object) -> NDArray[Any]:
             ) from error
     if hasattr(data, "__array__") or hasattr(data, "__array_interface__"):
         return np.asarray(data)
+    if hasattr(data, "__cuda_array_interface__"):
+        raise TypeError(
+            f"frame of type {type(data).__name__} in memory of a GPU: the cuda backend reads it there; for another "
+            "one, copy it to the host"
+        )
     raise TypeError(
         f"frame of type {type(data).__name__}: accepted are NumPy arrays, torch tensors and objects with __dlpack__"
     )
+
+
+def _imported(from_dlpack: Callable[[Any], Any], data: Any) -> Any:
+    """Somebody else's array as a tensor; TypeError where this torch cannot take it, for example from a GPU."""
+    try:
+        return from_dlpack(data)
+    except (RuntimeError, AssertionError, BufferError, ValueError) as refusal:
+        kind, number = data.__dlpack_device__()
+        raise TypeError(
+            f"frame of type {type(data).__name__} on DLPack device ({int(kind)}, {int(number)}) cannot be read: "
+            f"{str(refusal).splitlines()[0]}; copy it to the host"
+        ) from refusal

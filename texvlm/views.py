@@ -1,14 +1,15 @@
 """Views: what one call of `Engine.tokens` asks for.
 
 A view is one source looked at with one focus. `parse_views` turns the loose forms that a caller may
-use into a list of them; `parse_device_views` does so for fixations that live on a device.
+use into a list of them; `parse_device_views` does so for fixations that live on a device, `views_of` decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import index
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,8 +56,25 @@ class DeviceViews:
     weights: NDArray[np.float64] | None
 
 
+def views_of(
+    owns: Callable[[torch.Tensor], bool],
+    fixations: ArrayLike | torch.Tensor,
+    *,
+    sources: int | Sequence[int] | None,
+    weights: ArrayLike | None,
+    score: ArrayLike | None,
+    source_count: int,
+) -> list[View] | DeviceViews:
+    """What a call asks for; fixations that the backend `owns`, and so can read where they lie, stay there."""
+    if isinstance(fixations, torch.Tensor) and owns(fixations):
+        if score is not None:
+            raise ValueError("a score map is followed on the host; leave out the fixations on the device")
+        return parse_device_views(fixations, sources=sources, weights=weights, source_count=source_count)
+    return parse_views(fixations, sources=sources, weights=weights, score=score, source_count=source_count)
+
+
 def parse_views(
-    fixations: ArrayLike,
+    fixations: ArrayLike | torch.Tensor,
     *,
     sources: int | Sequence[int] | None,
     weights: ArrayLike | None,
@@ -66,7 +84,7 @@ def parse_views(
     """Views from the forms that `Engine.tokens` accepts.
 
     Args:
-        fixations: (u, v) of shape (2,), (views, 2) or (views, k, 2).
+        fixations: (u, v) of shape (2,), (views, 2) or (views, k, 2); tensors are brought to the host.
         sources: source of each view; one for all; or None: source 0 where there is one source,
             else view i looks at source i, and one fixation serves every source.
         weights: (k,) for all views or (views, k); None for equal weights.
@@ -77,7 +95,7 @@ def parse_views(
         TypeError: a source that is no whole number.
     """
     # Copies: a caller may write the next gaze or score map into the same array, and views are compared later.
-    points = np.asarray(fixations, np.float64).copy()
+    points = _on_host(fixations, np.float64)
     if points.ndim == 1:
         points = points[None]
     if points.ndim == 2:
@@ -91,11 +109,11 @@ def parse_views(
         raise ValueError(f"fixation ({u}, {v}) is not finite; give (u, v), where the frame spans 0..1")
     layers = _parse_sources(sources, len(points), source_count)
     points = np.broadcast_to(points, (len(layers), *points.shape[1:]))
-    shares = np.ones(points.shape[1]) if weights is None else np.asarray(weights, np.float64).copy()
+    shares = np.ones(points.shape[1]) if weights is None else _on_host(weights, np.float64)
     if shares.ndim > 2 or shares.shape[-1:] != points.shape[1:2] or (shares.ndim == 2 and len(shares) != len(layers)):
         raise ValueError(f"weights of shape {shares.shape} for {len(layers)} views of {points.shape[1]} fixations")
     with np.errstate(over="ignore"):  # becomes infinite, which Focus refuses
-        maps = None if score is None else np.asarray(score, np.float32).copy()
+        maps = None if score is None else _on_host(score, np.float32)
     if maps is not None and (maps.ndim not in (2, 3) or (maps.ndim == 3 and len(maps) != len(layers))):
         raise ValueError(
             f"score of shape {maps.shape}: accepted are (rows, columns) and ({len(layers)}, rows, columns)"
@@ -136,13 +154,22 @@ def parse_device_views(
     points = points.expand(len(layers), -1, -1).contiguous()
     shares = None
     if weights is not None:
-        shares = np.asarray(weights, np.float64)
+        shares = _on_host(weights, np.float64)
         if shares.shape not in ((points.shape[1],), tuple(points.shape[:2])):
             raise ValueError(f"weights of shape {shares.shape} for {len(layers)} views of {points.shape[1]} fixations")
         if not (np.isfinite(shares).all() and (shares > 0).all()):
             raise ValueError(f"weights are {shares.tolist()}; each must be a finite number above 0")
         shares = np.ascontiguousarray(np.broadcast_to(shares, tuple(points.shape[:2])))
     return DeviceViews(layers, points, shares)
+
+
+def _on_host(values: ArrayLike | torch.Tensor, dtype: type[np.floating[Any]]) -> NDArray[Any]:
+    """A copy as an array; of a tensor on any device, of any element type, and whether it has gradients or not."""
+    if isinstance(values, torch.Tensor):
+        if values.is_meta:
+            raise TypeError("a tensor on meta holds no values; give numbers")
+        values = values.detach().to("cpu", torch.float64).numpy()
+    return np.array(values, dtype)
 
 
 def _parse_sources(sources: int | Sequence[int] | None, views: int, source_count: int) -> list[int]:
