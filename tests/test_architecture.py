@@ -37,6 +37,7 @@ RANKS = [
     {"store"},
     {"encode"},
     {"bench", "doctor"},
+    {"evaluation"},
     {"demo"},
     {"cli"},
     {"__main__"},

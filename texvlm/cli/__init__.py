@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from texvlm import __version__
-from texvlm.cli import bench, classify, config, demo, doctor, encode, layouts, similar
+from texvlm.cli import bench, classify, config, demo, doctor, encode, eval, layouts, similar
 from texvlm.cli.console import logs_on_stderr
 from texvlm.cli.outcome import exit_code_of
 
@@ -71,6 +71,7 @@ app.command("demo")(demo.demo)
 app.command("layouts")(layouts.layouts)
 app.command("doctor")(doctor.doctor)
 app.command("bench")(bench.bench)
+app.command("eval")(eval.evaluate)
 app.add_typer(config.app, name="config")
 
 
