@@ -174,16 +174,18 @@ class TokenWriter:
         written = None
         if self._buffer is not None and self._buffer.shape != shape:
             written = self._flush(cut=False)
-        if self._buffer is None:
+        buffer = self._buffer
+        if buffer is None:
             capacity = self._meta.shard_frames or shape.frames_per_shard(group=self._group)
-            self._buffer = ShardBuffer(shape, capacity=capacity, mode=self._meta.store)
+            buffer = ShardBuffer(shape, capacity=capacity, mode=self._meta.store)
         frame = self.next_frame
-        self._buffer.add(batch, features)
+        buffer.add(batch, features)
+        self._buffer = buffer  # now that there is something in it
         size = (int(batch.sizes[0, 0]), int(batch.sizes[0, 1]))
         if not self._meta.frame_sizes or self._meta.frame_sizes[-1].size != size:
             sizes = [*self._meta.frame_sizes, FrameSize(first_frame=frame, size=size)]
             self._meta = self._meta.model_copy(update={"frame_sizes": sizes})
-        return self._flush(cut=False) if self._buffer.full else written
+        return self._flush(cut=False) if buffer.full else written
 
     def record(self, *, counters: Mapping[str, int], timings_ms: Mapping[str, float]) -> None:
         """Set the totals that meta.json shows from the next shard on."""
