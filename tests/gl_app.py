@@ -103,6 +103,11 @@ class App:
         self.glBindTexture(target, 0)
         self.expect_no_error()
 
+    def get(self, name: int, pixels: np.ndarray) -> None:
+        """Read a whole base level into bytes of four channels."""
+        self.glGetTextureImage(name, 0, RGBA, UNSIGNED_BYTE, pixels.nbytes, pixels.ctypes.data)
+        self.expect_no_error()
+
     def draw(self, name: int, rectangles: list[Rectangle], *, layer: int | None = None) -> None:
         """Render rectangles into a texture, over what is there."""
         framebuffer = self.new_name("glCreateFramebuffers")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import torch
 from cuda_device import open_host_device
 from gl_app import RGBA8, RGBA16F, TEXTURE_2D, TEXTURE_2D_ARRAY, App, app_context, as_bytes
 from required import unavailable
@@ -16,7 +17,7 @@ from texvlm.backends.base import Backend
 from texvlm.backends.cuda.backend import CudaBackend
 from texvlm.backends.cuda.gl_backend import CudaGlBackend
 from texvlm.backends.cuda.gl_context import open_current_for
-from texvlm.errors import BackendUnavailable, ClosedError
+from texvlm.errors import BackendUnavailable, ClosedError, DeviceCallError
 
 pytestmark = pytest.mark.gl
 
@@ -116,3 +117,40 @@ def test_the_cpu_backend_says_that_it_cannot():
         pytest.raises(TypeError, match="the cpu backend reads no OpenGL textures; open the gl or the cuda backend"),
     ):
         engine.attach_gl_texture(1, TEXTURE_2D, SIZE)
+
+
+def test_how_it_lies_is_said_when_it_is_attached(app, backend, rng):
+    name = app.texture(RGBA8, SIZE)
+    app.put(name, rng.integers(0, 256, (SIZE[1], SIZE[0], 4), dtype=np.uint8))
+    with Engine(backend=backend, tokens=20) as engine:
+        attached = engine.attach_gl_texture(name, TEXTURE_2D, SIZE, origin="bottom-left")
+        for option in ({"origin": "bottom-left"}, {"channels_first": True}):
+            with pytest.raises(ValueError, match="an attached texture lies as it was attached"):
+                engine.submit(attached, **option)
+        engine.submit(attached)
+        if backend.reader() is not None:
+            with pytest.raises(TypeError, match="is mapped for every frame, which cannot be captured"):
+                engine.capture(attached, torch.tensor([[0.5, 0.5]]))
+
+
+def test_an_engine_lends_the_array_that_both_share(app, backend, rng):
+    frame = rng.integers(0, 256, (SIZE[1], SIZE[0], 4), dtype=np.uint8)
+    with Engine(backend=backend, tokens=20, threshold=0) as engine:
+        with pytest.raises(ValueError, match="there is no texture array yet; submit a frame first"):
+            engine.lent_to_gl()
+        engine.submit(frame)
+        engine.tokens()
+        if not isinstance(backend, CudaGlBackend):
+            with pytest.raises(TypeError, match="shares no arrays with OpenGL; open 'cuda-gl-resident'"):
+                engine.lent_to_gl()
+            return
+        width, height = engine.spec.storage_size(0)
+        shown = np.zeros((engine.spec.layers, height, width, 4), np.uint8)
+        with engine.lent_to_gl() as name:
+            app.get(name, shown)
+            other = engine.attach_gl_texture(app.texture(RGBA8, SIZE), TEXTURE_2D, SIZE)
+            with pytest.raises(DeviceCallError, match="is lent to OpenGL; leave the scope"):
+                engine.submit(other)
+        np.testing.assert_array_equal(shown[0, : SIZE[1], : SIZE[0]], frame)
+        engine.submit(frame)
+        assert not engine.tokens().pixels.isnan().any()

@@ -16,6 +16,7 @@ survive a fork: the child's calls raise ClosedError.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from operator import index
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +25,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from texvlm.backends import open_backend
-from texvlm.backends.attached import AttachedFrame, AttachedTexture
-from texvlm.backends.base import Backend, Counters, Filtering, Normalisation
+from texvlm.backends.attached import AttachedFrame, AttachedTexture, check_as_attached
+from texvlm.backends.base import Backend, Counters, Filtering
 from texvlm.device_frames import take_frame
-from texvlm.engine_options import DEFAULT_THRESHOLD, check_options, device_of, statistics_of, wish_of
+from texvlm.engine_options import DEFAULT_THRESHOLD, check_options, device_of, normalisation_for, statistics_of, wish_of
 from texvlm.frame_graph import FrameGraph, check_capturable
 from texvlm.frames import Origin
 from texvlm.guard import CallGuard
@@ -160,6 +161,7 @@ class Engine:
         """
         with self._guard.call("submit"):
             if isinstance(frame, AttachedTexture):
+                check_as_attached(channels_first=channels_first, origin=origin)
                 picture: Picture | AttachedFrame = AttachedFrame(frame, *self._store.texels, pts=pts)
             else:
                 reader = self._backend.reader()
@@ -190,6 +192,14 @@ class Engine:
             self._backend.detach(texture)
             if texture in self._attached:
                 self._attached.remove(texture)
+
+    def lent_to_gl(self) -> AbstractContextManager[int]:
+        """OpenGL's name of the texture array, an array texture with a layer a source: OpenGL's until the scope ends.
+
+        Of the backends whose arrays CUDA and OpenGL share; CUDA takes neither frames nor tokens meanwhile.
+        """
+        with self._guard.call("lent_to_gl"):
+            return self._backend.lent_to_gl(self._store.texture)
 
     # ------------------------------------------------------------------ tokens out
 
@@ -230,7 +240,7 @@ class Engine:
             )
             listed = views.sources if isinstance(views, DeviceViews) else [view.source for view in views]
             texture = self._store.texture_of(listed[0])
-            fresh = self._cache.refresh(views, self._normalisation(texture.spec), out, layout)
+            fresh = self._cache.refresh(views, normalisation_for(texture.spec, self._statistics), out, layout)
             try:
                 pixels = fresh.deliver(out=out, device=self._device, copy=copy)
             except BaseException:
@@ -277,10 +287,8 @@ class Engine:
             frames: on the device: one for each source in the order of the views, or the only one. Every
                 source must hold a frame of that size; `submit` one first.
             fixations: on the device, float32, (2,), (views, 2) or (views, k, 2).
-            sources: as for `tokens`.
-            weights: as for `tokens`.
-            channels_first: as for `submit`; also of the frames of every replay.
-            origin: likewise.
+            sources, weights: as for `tokens`.
+            channels_first, origin: as for `submit`; also of the frames of every replay.
         Raises:
             TypeError: the backend captures no frames, or the layout is planned on the host.
             ValueError: frames or fixations that do not lie on the device, or do not fit.
@@ -289,10 +297,19 @@ class Engine:
             check_capturable(self._backend, fixations)
             views = parse_device_views(fixations, sources=sources, weights=weights, source_count=self._sources)
             spec = self._store.texture_of(views.sources[0]).spec
-            parts = (self._guard, self._backend, self._store, self._layout, self._dtype, self._normalisation(spec))
-            graph = FrameGraph(*parts, frames, views, self._pts, channels_first=channels_first, origin=origin)
-            self._graphs = [*(known for known in self._graphs if not known.closed), graph]
-            return graph
+            parts = (
+                self._guard,
+                self._backend,
+                self._store,
+                self._layout,
+                self._dtype,
+                normalisation_for(spec, self._statistics),
+            )
+            self._graphs = [graph for graph in self._graphs if not graph.closed]
+            self._graphs.append(
+                FrameGraph(*parts, frames, views, self._pts, channels_first=channels_first, origin=origin)
+            )
+            return self._graphs[-1]
 
     # ------------------------------------------------------------------ state
 
@@ -380,12 +397,3 @@ class Engine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _normalisation(self, spec: TextureSpec) -> Normalisation:
-        """The wanted normalisation, checked against the texture's channels."""
-        wanted = self._statistics or Normalisation.identity(spec.channels)
-        if len(wanted.mean) != spec.channels:
-            raise ValueError(
-                f"mean and std have {len(wanted.mean)} values for {spec.channels} channels; give one a channel"
-            )
-        return wanted

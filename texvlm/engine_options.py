@@ -58,6 +58,17 @@ def statistics_of(
     return Normalisation(tuple(mean), tuple(std))
 
 
+def normalisation_for(spec: TextureSpec, wanted: Normalisation | None) -> Normalisation:
+    """The wanted normalisation, none for no change; ValueError for one of other channels than the texture's."""
+    if wanted is None:
+        return Normalisation.identity(spec.channels)
+    if len(wanted.mean) != spec.channels:
+        raise ValueError(
+            f"mean and std have {len(wanted.mean)} values for {spec.channels} channels; give one a channel"
+        )
+    return wanted
+
+
 def wish_of(
     size: tuple[int, int] | TextureSpec | None, channels: int | None, pixel_dtype: ElementType | None, patch: int
 ) -> Wish:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from texvlm.backends.attached import AttachedTexture
 from texvlm.backends.base import Backend, Normalisation
 from texvlm.backends.capture import CaptureRequest, FrameRecording
 from texvlm.device_frames import take_frame
@@ -161,6 +162,10 @@ class FrameGraph:
         given = list(frames) if isinstance(frames, list | tuple) else [frames]
         if len(given) != len(self.sources):
             raise ValueError(f"{len(given)} frames for sources {self.sources}; give one each")
+        if any(isinstance(frame, AttachedTexture) for frame in given):
+            raise TypeError(
+                "an OpenGL texture is mapped for every frame, which cannot be captured; submit it, or give tensors"
+            )
         reader = self._backend.reader()
         return [
             take_frame(frame, reader=reader, channels_first=self._channels_first, origin=self._origin)

@@ -121,11 +121,17 @@ class FrameStore:
         """Shape of the texture array, or None before there is one."""
         return None if self._texture is None else self._texture.spec
 
+    @property
+    def texture(self) -> Texture:
+        """The texture array; ValueError before there is one."""
+        if self._texture is None:
+            raise ValueError("there is no texture array yet; submit a frame first")
+        return self._texture
+
     def texture_of(self, source: int) -> Texture:
         """The texture array; ValueError where this source has no frame in it."""
         self.size_of(source)
-        assert self._texture is not None, "a source with a frame has a texture"
-        return self._texture
+        return self.texture
 
     def size_of(self, source: int) -> tuple[int, int]:
         """(width, height) of a source's frame; ValueError where it has none."""

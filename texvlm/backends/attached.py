@@ -74,3 +74,9 @@ class AttachedFrame:
     def size(self) -> tuple[int, int]:
         """(width, height), texels."""
         return self.texture.image.size
+
+
+def check_as_attached(*, channels_first: bool, origin: Origin) -> None:
+    """ValueError for options of arrays: a texture's picture lies as was said when it was attached."""
+    if channels_first or origin != "top-left":
+        raise ValueError("an attached texture lies as it was attached; channels_first and origin are for arrays")

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import TYPE_CHECKING, Literal
@@ -261,6 +262,16 @@ class Backend(ABC):
     def detach(self, texture: AttachedTexture) -> None:
         """Read a texture no more, and let the application delete it; what was taken from it stays."""
         raise TypeError(f"the {self.name} backend reads no OpenGL textures; open the gl or the cuda backend")
+
+    def lent_to_gl(self, texture: Texture) -> AbstractContextManager[int]:
+        """The scope in which a texture array that both share is OpenGL's, by the name that it gives.
+
+        Raises:
+            TypeError: OpenGL owns no arrays of this backend.
+        """
+        raise TypeError(
+            f"the {self.name} backend shares no arrays with OpenGL; open 'cuda-gl-resident' or 'cuda-gl-epochs'"
+        )
 
     def plan(
         self,
