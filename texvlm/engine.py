@@ -287,8 +287,10 @@ class Engine:
             frames: on the device: one for each source in the order of the views, or the only one. Every
                 source must hold a frame of that size; `submit` one first.
             fixations: on the device, float32, (2,), (views, 2) or (views, k, 2).
-            sources, weights: as for `tokens`.
-            channels_first, origin: as for `submit`; also of the frames of every replay.
+            sources: as for `tokens`.
+            weights: as for `tokens`.
+            channels_first: as for `submit`; also of the frames of every replay.
+            origin: likewise.
         Raises:
             TypeError: the backend captures no frames, or the layout is planned on the host.
             ValueError: frames or fixations that do not lie on the device, or do not fit.
@@ -305,11 +307,9 @@ class Engine:
                 self._dtype,
                 normalisation_for(spec, self._statistics),
             )
-            self._graphs = [graph for graph in self._graphs if not graph.closed]
-            self._graphs.append(
-                FrameGraph(*parts, frames, views, self._pts, channels_first=channels_first, origin=origin)
-            )
-            return self._graphs[-1]
+            graph = FrameGraph(*parts, frames, views, self._pts, channels_first=channels_first, origin=origin)
+            self._graphs = [*(known for known in self._graphs if not known.closed), graph]
+            return graph
 
     # ------------------------------------------------------------------ state
 
