@@ -23,7 +23,7 @@ def save_vit(folder: Path, *, seed: int = 7, classifier: bool = True, patch: int
         patch_size=patch,
         id2label=dict(enumerate(LABELS)),
     )
-    model = ViTForImageClassification(config) if classifier else ViTModel(config, add_pooling_layer=False)
+    model = ViTForImageClassification(config) if classifier else ViTModel(config)
     for parameter in model.parameters():  # far from 0 and 1, so that frames and places matter
         parameter.data += 0.1 * torch.randn_like(parameter)
     model.save_pretrained(folder)

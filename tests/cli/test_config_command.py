@@ -18,7 +18,7 @@ def settings(call, *arguments):
 def test_without_a_file_all_are_defaults(call):
     shown = settings(call)
     assert shown["config"] is None
-    assert set(shown["commands"]) == {"encode", "demo", "layouts", "bench"}
+    assert {"encode", "classify", "similar", "demo", "layouts", "bench"} <= set(shown["commands"])
     assert shown["commands"]["encode"]["threshold"] == {"value": "8/255", "from": "default"}
     assert {entry["from"] for command in shown["commands"].values() for entry in command.values()} == {"default"}
 

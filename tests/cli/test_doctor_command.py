@@ -43,7 +43,7 @@ def test_every_usable_backend_gives_the_same_tokens(found):
 
 def test_the_threading_layer_and_the_cache_are_named(found):
     findings = {finding.name: finding for finding in found.findings}
-    assert set(findings) == {"threads", "nvtx", "kernel cache"}
+    assert set(findings) == {"threads", "models", "nvtx", "kernel cache"}
     assert "threads" in findings["threads"].detail
 
 
@@ -112,6 +112,29 @@ def test_a_cache_that_cannot_be_written_costs_time_and_is_told(monkeypatch, tmp_
     finding = doctor._kernel_cache()
     assert finding.state == state
     assert bool(finding.advice) == (state != "ok")
+
+
+@pytest.mark.parametrize(
+    ("version", "state", "words"),
+    [
+        ("5.23.0", "ok", "transformers 5.23.0, for vision models"),
+        ("5.30.1.dev0", "ok", "5.30.1.dev0"),
+        ("5.9.0", "failed", "transformers 5.9.0; vision models"),
+        ("6.0.0", "failed", "need 5.23 or newer, below 6.0"),
+        (None, "missing", "no vision models (encode --model, classify, similar, texvlm.encoders)"),
+    ],
+)
+def test_the_library_of_models_is_told_with_what_it_is_for(monkeypatch, version, state, words):
+    def found(name):
+        if version is None:
+            raise doctor.metadata.PackageNotFoundError(name)
+        return version
+
+    monkeypatch.setattr(doctor.metadata, "version", found)
+    finding = doctor._models()
+    assert finding.state == state
+    assert words in finding.detail
+    assert finding.advice == (() if state == "ok" else ('pip install "texvlm[hf]"',))
 
 
 def test_tokens_that_differ_fail_the_self_test():

@@ -16,6 +16,8 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
+from model_folders import save_vit
 from sources.clips import write_clip
 
 import texvlm
@@ -161,7 +163,7 @@ def started(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
 
 def wait_for_shard(folder: Path, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 60
-    while not list(folder.glob("tokens-*.safetensors")):
+    while len(list(folder.glob("tokens-*.safetensors"))) < 2:  # then meta.json lists the first
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -257,3 +259,55 @@ def test_progress_appears_on_a_terminal_and_on_stderr(tmp_path):
     assert b"encoding" in shown
     assert b"12/12" in shown
     assert json.loads(out)["frames"] == 12
+
+
+# ---------------------------------------------------------------- with a model
+
+
+def test_a_model_makes_features_and_the_report_says_so(call, clip, tmp_path):
+    model = save_vit(tmp_path / "small")
+    outcome = call("encode", clip, "--out", "f", *SMALL, "--model", model, "--readout", "fixation:9")
+    assert outcome.code == 0, outcome.err
+    for words in ("12; complete", "small", "32 numbers a token, pooled, 1 read-outs", "model "):
+        assert words in outcome.out
+    with texvlm.open_features("f") as features:
+        assert features[11].tokens.shape == (1, 16, 32)
+        assert features[11].regions.shape == (1, 1, 32)
+    both = (
+        "--write",
+        "both",
+        "--dtype",
+        "float16",
+        "--batch",
+        "5",
+        "--feature-dtype",
+        "float32",
+        "--positions",
+        "area",
+    )
+    report = call("encode", clip, "--out", "b", *SMALL, "--model", model, *both, "--json").json
+    assert (report["contents"], report["model"]["positions"]) == ("both", "area")
+    with texvlm.open_tokens("b") as tokens, texvlm.open_features("b") as features:
+        assert tokens.meta.settings["batch"] == 5
+        assert (tokens[0].pixels.dtype, features[0].tokens.dtype) == (torch.float16, torch.float32)
+    assert "nothing was left" in call("encode", clip, "--out", "b", *SMALL, "--model", model, *both, "--resume").out
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--write both", "--write both needs a model; give its folder as --model DIR"),
+        ("--write pixels", "write is 'pixels'; accepted: tokens, features, both"),
+        ("--readout fixation:4", "--readout asks a model"),
+        ("--model small --write tokens", "--write tokens uses no model"),
+        ("--model small --patch 8", "patch is 8, but small takes tokens of 16 x 16"),
+        ("--model small --channels 4", "channels is 4, but small takes 3"),
+        ("--model small --mean 0,0,0 --std 1,1,1", "mean and std are the model's own"),
+        ("--model small --feature-dtype int8", "Input should be 'float16' or 'float32'"),
+        ("--model gone", "gone: no such folder; texvlm downloads nothing"),
+    ],
+)
+def test_model_flags_that_cannot_be_served(call, tmp_path, flags, words):
+    save_vit(tmp_path / "small")
+    assert words in call(*SCENE, "--out", "t", *flags.split()).complaint
+    assert not Path("t").exists()

@@ -52,7 +52,7 @@ def encode(
             help="A video, an image, a folder of images, camera:N, an rtsp:// address, or scene[:NAME][:WxH].",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The token folder.", rich_help_panel=OUTPUT)],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write.", rich_help_panel=OUTPUT)],
     store: Annotated[
         str,
         typer.Option(

@@ -29,6 +29,9 @@ SELF_TEST_TOLERANCE = 0.1
 _SOFTWARE_ADVICE = "an NVIDIA GPU is here, but OpenGL renders on the CPU: the driver's graphics libraries are missing"
 _CACHE_ADVICE = "export NUMBA_CACHE_DIR=<a folder that can be written>  # every run compiles for seconds without it"
 
+TRANSFORMERS = ((5, 23), (6, 0))
+"""Versions of transformers that the extra `hf` asks for: the first, and the first that is too new."""
+
 LIBRARIES = (
     "torch",
     "numba",
@@ -38,6 +41,7 @@ LIBRARIES = (
     "pydantic",
     "typer",
     "rich",
+    "transformers",
     "nvtx",
 )
 
@@ -48,7 +52,7 @@ class Diagnosis:
 
     Attributes:
         versions: of Python, the system, and each library; None for one that is not installed.
-        findings: drivers, profiler, kernel cache.
+        findings: threads, models, profiler, kernel cache.
         cuda: what the cuda backend needs, one by one.
         backends: cuda, gl, cpu: usable or not, and why.
         devices: what EGL and the NVIDIA driver offer, in words.
@@ -78,7 +82,7 @@ def diagnose() -> Diagnosis:
     automatic, refusals = _automatic()
     return Diagnosis(
         versions=_versions(),
-        findings=[_threading(), _nvtx(), _kernel_cache()],
+        findings=[_threading(), _models(), _nvtx(), _kernel_cache()],
         backends=backends,
         devices=_devices(),
         automatic=automatic,
@@ -252,6 +256,21 @@ def _threading() -> Finding:
     except ValueError:
         return Finding("threads", "failed", "no parallel kernel has run")
     return Finding("threads", "ok", f"Numba uses {numba.get_num_threads()} threads, layer {layer}")
+
+
+def _models() -> Finding:
+    """Whether the encoders have what they call: transformers, of the versions whose blocks they were written for."""
+    use = "vision models (encode --model, classify, similar, texvlm.encoders)"
+    advice = ('pip install "texvlm[hf]"',)
+    try:
+        version = metadata.version("transformers")
+    except metadata.PackageNotFoundError:
+        return Finding("models", "missing", f"no {use}", advice)
+    numbers = tuple(int(part) if part.isdigit() else 0 for part in version.split(".")[:2])
+    if not TRANSFORMERS[0] <= numbers < TRANSFORMERS[1]:
+        accepted = " or newer, below ".join(".".join(map(str, bound)) for bound in TRANSFORMERS)
+        return Finding("models", "failed", f"transformers {version}; {use} need {accepted}", advice)
+    return Finding("models", "ok", f"transformers {version}, for {use}")
 
 
 def _nvtx() -> Finding:

@@ -111,20 +111,24 @@ def nearest(query: ClipAnswers, clips: Iterable[ClipAnswers], *, top: int = 10, 
     """
     if top < 1 or not apart_s >= 0:
         raise ValueError(f"top is {top} and apart_s {apart_s}; accepted: 1 or more, and 0 s or more")
+    searched = list(clips)
+    cosines = [(clip.answers @ query.answers[0]).clamp(-1, 1).numpy() for clip in searched]
+    owners = np.repeat(np.arange(len(searched)), [len(each) for each in cosines])
+    places = np.concatenate([np.arange(len(each)) for each in cosines] or [np.zeros(0, np.int64)])
+    taken = {_place(query.clip): [float(query.times_s[0])]}  # an input may come twice, also from a folder of features
     found: list[Match] = []
-    for clip in clips:
-        cosines = (clip.answers @ query.answers[0]).clamp(-1, 1).numpy()
-        taken = [float(query.times_s[0])] if _same_clip(clip.clip, query.clip) else []
-        for i in np.argsort(-cosines, kind="stable"):
-            time_s = float(clip.times_s[i])
-            if any(abs(time_s - other) < apart_s or time_s == other for other in taken):
-                continue
-            taken.append(time_s)
-            known = None if np.isnan(time_s) else time_s
-            found.append(Match(clip.clip, int(clip.frames[i]), known, float(cosines[i])))
-            if len(taken) > top:
-                break
-    return sorted(found, key=lambda match: -match.similarity)[:top]
+    for best in np.argsort(-np.concatenate(cosines or [np.zeros(0)]), kind="stable"):
+        clip, i = searched[owners[best]], int(places[best])
+        time_s = float(clip.times_s[i])
+        others = taken.setdefault(_place(clip.clip), [])
+        if any(abs(time_s - other) < apart_s or time_s == other for other in others):
+            continue
+        others.append(time_s)
+        known = None if np.isnan(time_s) else time_s
+        found.append(Match(clip.clip, int(clip.frames[i]), known, float(cosines[owners[best]][i])))
+        if len(found) == top:
+            break
+    return found
 
 
 def clips_in(folder: str) -> list[str]:
@@ -182,6 +186,7 @@ def _named(facts: Mapping[str, JsonValue]) -> str:
     return f"{facts.get('name')} (weights {str(facts.get('weights_sha256'))[:8]}, positions {facts.get('positions')})"
 
 
-def _same_clip(one: str, other: str) -> bool:
-    """Whether two names mean one input."""
-    return one == other or Path(one).absolute() == Path(other).absolute()
+def _place(clip: str) -> str:
+    """An input by where it is, so that two names of one file are the same."""
+    path = Path(clip)
+    return str(path.resolve()) if path.exists() else clip
