@@ -16,7 +16,7 @@ survive a fork: the child's calls raise ClosedError.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from operator import index
 from typing import TYPE_CHECKING, Any
 
@@ -382,15 +382,14 @@ class Engine:
         with self._guard.call("close"):
             self._guard.closed = True
         self._cache.clear()
-        try:
-            while self._graphs:
-                self._graphs.pop().release()
-            while self._attached:
-                self._backend.detach(self._attached.pop())
-            self._store.close()
-        finally:
+        with ExitStack() as steps:  # last step first, and every step whatever fails
             if self._owns_backend:
-                self._backend.close()
+                steps.callback(self._backend.close)
+            steps.callback(self._store.close)
+            for texture in self._attached:
+                steps.callback(self._backend.detach, texture)
+            for graph in self._graphs:
+                steps.callback(graph.release)
 
     def __enter__(self) -> Engine:
         return self

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import lru_cache
 from time import perf_counter
 from typing import Any
@@ -172,11 +172,12 @@ class DeviceTimers(ABC):
 
     def close(self) -> None:
         """Destroy the marks; times that were read stay."""
-        while self._made:
-            for mark in self._made.pop():
-                self._destroy(mark)
         self._free.clear()
         self._under_way.clear()
+        with ExitStack() as steps:  # every one whatever fails
+            while self._made:
+                for mark in self._made.pop():
+                    steps.callback(self._destroy, mark)
 
     def _take(self) -> tuple[int, int] | None:
         """Two marks that are free, or None."""

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from texvlm.errors import DeviceCallError
 
@@ -68,6 +68,8 @@ class Account:
                 raise self._failure(name)
             result = work()
             if failing:
+                if name == "end_capture":  # the capture is over, and what fails gives no graph
+                    self.expire(cast(int, result))
                 raise self._failure(name)
             return result
         finally:

@@ -80,9 +80,10 @@ class OwnArray(Storage):
     def close(self) -> None:
         """See Storage."""
         if self._objects is not None:
-            destroy_objects(self._driver, self._objects)
-            self._objects = None
-            self._driver.destroy_array(self._array)
+            objects, self._objects = self._objects, None
+            with ExitStack() as steps:  # last step first, and every step whatever fails
+                steps.callback(self._driver.destroy_array, self._array)
+                steps.callback(destroy_objects, self._driver, objects)
 
 
 def make_objects(driver: Driver, array: int, spec: TextureSpec) -> ArrayObjects:

@@ -29,7 +29,7 @@ from texvlm.backends.cuda.api import Driver, Stream
 from texvlm.backends.cuda.arrays import CudaTexture, OwnArray, Storage, array_bytes, create_texture
 from texvlm.backends.cuda.attached import AttachingBackend, Attachments
 from texvlm.backends.cuda.deferred import Deferred
-from texvlm.backends.cuda.device_state import CudaKeeper, DeviceTiles, Parts, to_mask
+from texvlm.backends.cuda.device_state import TOTALS, CudaKeeper, DeviceTiles, Parts, to_mask
 from texvlm.backends.cuda.frame_pixels import FramePixels, all_resident, lies_on_host, resident_pixels
 from texvlm.backends.cuda.graphs import CapturedFrame
 from texvlm.backends.cuda.host_frames import HostFrames
@@ -49,9 +49,6 @@ from texvlm.regions import TileMask
 
 if TYPE_CHECKING:
     from texvlm.backends.base import Picture
-
-TOTALS = ("tiles_dirty", "bytes_uploaded", "texels_rebuilt", "tokens_sampled", "tokens_reused")
-"""What the kernels count, in the order of their totals."""
 
 
 class CudaBackend(AttachingBackend):
@@ -84,7 +81,11 @@ class CudaBackend(AttachingBackend):
         self._host_frames = HostFrames(driver, self._ingest, HostPolicy.of(detect_host_frames), self._totals)
         self._parts = Parts(driver, self._ingest, self._planner, self._sampler, self._totals)
         self._counted = Counters()
-        self._order = driver.create_event()
+        try:
+            self._order = driver.create_event()
+        except BaseException:
+            self._host_frames.close()
+            raise
         with driver.guard():
             self._last = driver.current_stream()  # which sets the totals to 0
         self._textures: list[CudaTexture] = []
@@ -122,9 +123,9 @@ class CudaBackend(AttachingBackend):
         texture.handle = None
         self._textures.remove(handle)
         self._host_frames.forget(handle)
-        with self._queue():
-            self._wait_for_device()
-            handle.storage.close()
+        with self._queue(), ExitStack() as steps:  # last step first, and every step whatever fails
+            steps.callback(handle.storage.close)
+            steps.callback(self._wait_for_device)
         self._array_bytes["live"] -= array_bytes(handle.spec)
 
     def read_level(self, texture: Texture, layer: int, level: int) -> NDArray[np.generic]:
@@ -273,9 +274,9 @@ class CudaBackend(AttachingBackend):
     def release(self, recording: FrameRecording) -> None:
         """See Backend. Waits for replays under way."""
         assert isinstance(recording, CapturedFrame), "this backend captured it"
-        with self._queue():
-            self._wait_for_device()
-            recording.close()
+        with self._queue(), ExitStack() as steps:  # as in destroy_texture
+            steps.callback(recording.close)
+            steps.callback(self._wait_for_device)
 
     # ------------------------------------------------------------------ the rest
 

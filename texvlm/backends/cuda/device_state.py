@@ -21,6 +21,9 @@ from texvlm.errors import ClosedError
 from texvlm.layouts.table import Table
 from texvlm.regions import TileMask
 
+TOTALS = ("tiles_dirty", "bytes_uploaded", "texels_rebuilt", "tokens_sampled", "tokens_reused")
+"""What the kernels count, in the order of their totals."""
+
 Queue = Callable[..., AbstractContextManager[Stream]]
 """The scope of one call's work, and the stream for it; takes the name of a stage that is to be timed."""
 

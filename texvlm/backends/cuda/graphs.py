@@ -9,6 +9,7 @@ get new arguments, and nothing is copied.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 
 import torch
@@ -141,11 +142,14 @@ class CapturedFrame(FrameRecording):
 
     def close(self) -> None:
         """Destroy the graph. No replay may be under way. May be called twice."""
-        if self._executable is not None:
-            self._parts.driver.destroy_executable(self._executable)
-            self._parts.driver.destroy_graph(self._graph)  # its nodes name those of the executable until then
-            self._executable = None
+        executable, self._executable = self._executable, None
+        graph, self._graph = self._graph, 0
         self._launches.clear()
+        with ExitStack() as steps:  # last step first, and every step whatever fails
+            if graph:
+                steps.callback(self._parts.driver.destroy_graph, graph)  # whose nodes name those of the executable
+            if executable is not None:
+                steps.callback(self._parts.driver.destroy_executable, executable)
 
     def _size(self, index: int) -> tuple[int, int]:
         """(width, height) of one captured frame."""
@@ -167,23 +171,22 @@ class CapturedFrame(FrameRecording):
     def _record(self) -> None:
         """Capture the launches on a stream of their own."""
         driver = self._parts.driver
-        stream = driver.create_stream()
-        try:
-            driver.begin_capture(stream)
+        with ExitStack() as unless_made:
+            unless_made.callback(self.close)
+            stream = driver.create_stream()
             try:
-                for launch in self._launches:
-                    launch.run(stream)
-            finally:
-                self._graph = driver.end_capture(stream)
-            try:
+                driver.begin_capture(stream)
+                try:
+                    for launch in self._launches:
+                        launch.run(stream)
+                finally:
+                    self._graph = driver.end_capture(stream)
                 self._nodes = driver.kernel_nodes(self._graph)
                 assert len(self._nodes) == len(self._launches), "a launch is a kernel node"
                 self._executable = driver.instantiate(self._graph)
-            except BaseException:
-                driver.destroy_graph(self._graph)
-                raise
-        finally:
-            driver.destroy_stream(stream)
+            finally:
+                driver.destroy_stream(stream)
+            unless_made.pop_all()
 
 
 def _check_fixations(fixations: torch.Tensor, shape: tuple[int, ...]) -> None:

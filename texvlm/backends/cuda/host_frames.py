@@ -64,8 +64,11 @@ class HostFrames:
         self._ingest = ingest
         self._policy = policy
         self._totals = totals
-        self._staging = Staging(driver)
-        self._look = _Look(driver)
+        with ExitStack() as unless_made:
+            self._staging = Staging(driver)
+            unless_made.callback(self._staging.close)
+            self._look = _Look(driver)
+            unless_made.pop_all()
         self._layers: dict[CudaTexture, dict[int, _Layer]] = {}
         self._compared = {"host": 0, "device": 0}
 

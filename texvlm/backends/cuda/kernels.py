@@ -7,6 +7,7 @@ kernel file asserts it, so the two cannot drift apart unseen.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -74,6 +75,7 @@ class Kernels:
 
     def close(self) -> None:
         """Unload every program."""
-        while self._programs:
-            self._driver.unload_program(self._programs.pop())
         self._kernels.clear()
+        with ExitStack() as steps:  # every one whatever fails
+            while self._programs:
+                steps.callback(self._driver.unload_program, self._programs.pop())

@@ -26,14 +26,16 @@ class PinnedBuffer:
         """At least `size` bytes; what they held before may be lost. Nothing queued may still read them."""
         if size > self._memory.size:
             rounded = 1 << (size - 1).bit_length()
-            address = self._driver.allocate_pinned(rounded)
-            self.close()
+            address, old = self._driver.allocate_pinned(rounded), self.address
             self.address = address
             self._memory = np.ctypeslib.as_array((ctypes.c_uint8 * rounded).from_address(address))
+            if old:
+                self._driver.free_pinned(old)
         return self._memory
 
     def close(self) -> None:
         """Free it. Nothing queued may still read it."""
-        if self.address:
-            self._driver.free_pinned(self.address)
-        self.address, self._memory = 0, np.empty(0, np.uint8)
+        address, self.address = self.address, 0
+        self._memory = np.empty(0, np.uint8)
+        if address:
+            self._driver.free_pinned(address)

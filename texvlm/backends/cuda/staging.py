@@ -49,9 +49,16 @@ class Staging:
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self._copies = driver.create_stream()
-        self._slots = [_Slot(driver.create_event(), driver.create_event(), PinnedBuffer(driver)) for _ in range(SLOTS)]
         self._next = 0
+        with ExitStack() as unless_made:
+            self._copies = driver.create_stream()
+            unless_made.callback(driver.destroy_stream, self._copies)
+            events = []
+            for _ in range(2 * SLOTS):
+                events.append(driver.create_event())
+                unless_made.callback(driver.destroy_event, events[-1])
+            unless_made.pop_all()
+        self._slots = [_Slot(*pair, PinnedBuffer(driver)) for pair in zip(events[::2], events[1::2], strict=True)]
 
     @contextmanager
     def bring(self, planes: Sequence[ArrayLike], stream: Stream) -> Iterator[list[torch.Tensor]]:

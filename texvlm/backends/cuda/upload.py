@@ -6,6 +6,7 @@ when the copy out of it is done; the host waits for that only when it is a whole
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,11 +57,12 @@ class Upload:
 
     def close(self) -> None:
         """Free everything, waiting for copies under way. May be called twice."""
-        while self._slots:
-            slot = self._slots.pop()
-            self._driver.wait_on_host(slot.event)
-            slot.memory.close()
-            self._driver.destroy_event(slot.event)
+        with ExitStack() as steps:  # last step first, and every step whatever fails
+            while self._slots:
+                slot = self._slots.pop()
+                steps.callback(self._driver.destroy_event, slot.event)
+                steps.callback(slot.memory.close)
+                steps.callback(self._driver.wait_on_host, slot.event)
 
     def _next_slot(self) -> _Slot:
         """The slot that was used longest ago, once the copy out of it is done."""
