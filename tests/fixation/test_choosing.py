@@ -239,6 +239,8 @@ def test_looks_that_one_call_cannot_serve(looks):
         (lambda: Look(np.zeros((2, 2)), np.array([1.0, -1])), "above 0"),
         (lambda: Look(np.zeros((2, 2)), np.ones(3)), "3 weights for 2 fixations"),
         (lambda: Look(np.zeros(2), score=np.full((2, 2), np.nan)), "score map of a look"),
+        (lambda: Look(np.zeros(2), map=np.zeros((2, 2, 2))), r"^map of a look has shape \(2, 2, 2\)"),
+        (lambda: Look(np.zeros(2), map=np.full((2, 2), np.nan)), "^map of a look holds"),
         (lambda: Fixed(()), "shape"),
         (lambda: Fixed(((0, 0),), (0,)), "they sum to 0"),
         (lambda: Peaks(Changes(), count=0), "count is 0"),

@@ -7,7 +7,7 @@ import pytest
 from fixation.scenes import looks_of, plain
 
 from texvlm.drawing.pictures import write_png
-from texvlm.errors import SourceError
+from texvlm.errors import LookError, SourceError
 from texvlm.fixation import LOOKS, FollowMap, GazeTrack, Look, PeakRegions, Peaks, Pursuit, Saccades, parse_look
 
 MINIMAL = {"gaze": "gaze:file=g.csv", "colour": "colour:rgb=#ff0000", "template": "template:file=t.png"} | {
@@ -84,6 +84,18 @@ def no_policy(**options):
     return 7
 
 
+def broken(**options):
+    raise AttributeError("no screen")
+
+
+def test_a_models_files_tell_its_look_from_that_of_another(tmp_path):
+    for name in ("model.safetensors", "config.json", "readme.md"):
+        (tmp_path / name).write_text(name)
+    found = parse_look(f"query:text=a cup,model={tmp_path}").files
+    assert found == (str(tmp_path / "config.json"), str(tmp_path / "model.safetensors"))
+    assert parse_look("query:text=a cup,model=gone").files == ()
+
+
 def test_a_policy_of_ones_own_is_imported_and_called():
     policy = parse_look("fixation.test_named.Drift:speed=0.3,label=slow").make()
     assert isinstance(policy.speed, float)
@@ -103,7 +115,10 @@ def test_a_policy_of_ones_own_is_imported_and_called():
         ("saliency:count=", ValueError, "look option 'count='"),
         ("saliency:count=1,count=2", ValueError, "'count' is given twice"),
         ("saliency:count=many", ValueError, "look option count='many'"),
-        ("saliency:count=0", ValueError, "count is 0"),
+        ("saliency:count=0", ValueError, "look saliency: count is 0"),
+        ("saliency:count=1.5", ValueError, "look option count='1.5': accepted: a whole number"),
+        ("fixed:u=left", ValueError, "look option u='left': accepted: a finite number"),
+        ("colour:rgb=#gg0000", ValueError, "look option rgb='#gg0000': a colour is #rrggbb"),
         ("saliency:spacing=nan", ValueError, "look option spacing='nan'"),
         ("saliency:rate_hz=3", TypeError, "look saliency has no option 'rate_hz'"),
         ("saliency:follow=edges", ValueError, "follow='edges'; accepted: peaks, map, regions, saccades"),
@@ -121,6 +136,11 @@ def test_a_policy_of_ones_own_is_imported_and_called():
         ("regions:boxes=0 0 1 1 0", ValueError, "importance of a region is 0"),
         ("fixation.test_named.Gone", ValueError, "cannot be imported"),
         ("nowhere.at_all.Policy", ValueError, "cannot be imported"),
+        (
+            "fixation.test_named.broken",
+            LookError,
+            "broken cannot be made: AttributeError: no screen; mend it",
+        ),
         ("fixation.test_named.no_policy", TypeError, "gave int, which is no LookPolicy"),
         ("fixation.test_named.Drift:wings=2", TypeError, "wings"),
     ],

@@ -22,7 +22,7 @@ class Look:
         score: importance over the frame, >= 0, (rows, columns), for layouts that follow it instead of
             the fixations; or None.
         why: a few words for people, ASCII.
-        map: what the choice was made from, (rows, columns) over the frame, for pictures; or None.
+        map: what the choice was made from, >= 0, (rows, columns) over the frame, for pictures; or None.
     """
 
     fixations: NDArray[np.float64]
@@ -47,6 +47,8 @@ class Look:
         object.__setattr__(self, "weights", weights)
         if self.score is not None:
             object.__setattr__(self, "score", check_map("score map of a look", self.score))
+        if self.map is not None:
+            object.__setattr__(self, "map", check_map("map of a look", self.map))
 
 
 class LookPolicy(Protocol):

@@ -10,8 +10,11 @@ import importlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from string import hexdigits
 from typing import Any
 
+from texvlm.errors import LookError, TexvlmError
 from texvlm.fixation.choosing import Fixed, Follow, FollowMap, PeakRegions, Peaks, Regions, Saccades
 from texvlm.fixation.evidence import Changes, Evidence, QueryRelevance, Saliency
 from texvlm.fixation.gaze_track import GazeTrack
@@ -42,7 +45,8 @@ class NamedLook:
 
         Raises:
             ValueError, TypeError: the name, an option or a value is not accepted; says what is.
-            SourceError: a file that an option names cannot be read.
+            SourceError, ModelError: a file or model that an option names cannot be read.
+            LookError: a user's own policy failed as it was made.
         """
         options = dict(self.options)
         if "." in self.name:
@@ -51,12 +55,19 @@ class NamedLook:
             raise ValueError(
                 f"unknown look {self.name!r}; accepted: {', '.join(LOOKS)}, or package.module.Policy of your own"
             )
-        return LOOKS[self.name](self.name, options)
+        try:
+            return LOOKS[self.name](self.name, options)
+        except (ValueError, TypeError) as error:
+            words, kind = str(error), TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(words if words.startswith("look ") else f"look {self.name}: {words}") from error
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Files that the options name: with other content, the same look is another one."""
-        return tuple(value for name, value in self.options if name == "file")
+        """Files that the options name, or that stand in a model's folder: with other content, another look."""
+        found = [value for name, value in self.options if name == "file"]
+        for folder in (Path(value) for name, value in self.options if name == "model"):
+            found += [str(path) for path in sorted(folder.glob("*")) if path.suffix in (".json", ".safetensors")]
+        return tuple(found)
 
 
 def parse_look(text: str) -> NamedLook:
@@ -83,16 +94,23 @@ def parse_look(text: str) -> NamedLook:
 
 
 def _number(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is not finite")
+    value = _guess(text)
+    if isinstance(value, str) or not math.isfinite(value):
+        raise ValueError("accepted: a finite number")
+    return float(value)
+
+
+def _whole(text: str) -> int:
+    value = _guess(text)
+    if not isinstance(value, int):
+        raise ValueError("accepted: a whole number")
     return value
 
 
 def _colour(text: str) -> tuple[float, ...]:
     """#rrggbb as three numbers 0..1."""
     digits = text.removeprefix("#")
-    if len(digits) != 6:
+    if len(digits) != 6 or not set(digits) <= set(hexdigits):
         raise ValueError("a colour is #rrggbb")
     return tuple(int(digits[k : k + 2], 16) / 255 for k in (0, 2, 4))
 
@@ -154,17 +172,17 @@ def _query(*, text: str = "", model: str = "", **options: Any) -> Evidence:
 
 EVIDENCE: dict[str, tuple[Callable[..., Evidence], Readers]] = {
     "changes": (Changes, {"decay_s": _number}),
-    "saliency": (Saliency, {"longest": int}),
+    "saliency": (Saliency, {"longest": _whole}),
     "colour": (_coloured, {"rgb": _colour, "tolerance": _number}),
     "template": (_template, {"file": str, "least": _number}),
-    "query": (_query, {"text": str, "model": str, "every_s": _number, "longest": int}),
+    "query": (_query, {"text": str, "model": str, "every_s": _number, "longest": _whole}),
 }
 """Name -> what makes it, and the readers of its options."""
 
 CHOICES: dict[str, tuple[Callable[..., LookPolicy], Readers]] = {
-    "peaks": (Peaks, {"count": int, "spacing": _number, "loyalty": _number}),
+    "peaks": (Peaks, {"count": _whole, "spacing": _number, "loyalty": _number}),
     "map": (FollowMap, {"surround": _number}),
-    "regions": (PeakRegions, {"most": int, "spacing": _number, "surround": _number}),
+    "regions": (PeakRegions, {"most": _whole, "spacing": _number, "surround": _number}),
     "saccades": (Saccades, {"rate_hz": _number, "inhibition_s": _number, "reach": _number}),
 }
 """How to look at evidence: the values of the option `follow`."""
@@ -192,7 +210,7 @@ def _saccades(look: str, options: Options) -> LookPolicy:
     return _over_evidence(look, options, evidence=evidence, follow="saccades", extra=("of",))
 
 
-_PURSUIT: Readers = {"half": int, "search": int, "longest": int}
+_PURSUIT: Readers = {"half": _whole, "search": _whole, "longest": _whole}
 
 
 def _pursuit(look: str, options: Options) -> LookPolicy:
@@ -242,12 +260,18 @@ def _imported(name: str, options: Options) -> LookPolicy:
     """A user's own policy: package.module.Name, called with the options."""
     module, _, attribute = name.rpartition(".")
     try:
-        made: LookPolicy = getattr(importlib.import_module(module), attribute)(
-            **{k: _guess(v) for k, v in options.items()}
-        )
-    except (ImportError, AttributeError) as error:
+        make = getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # a module that is being imported raises all kinds
         raise ValueError(
             f"look {name} cannot be imported: {error}; accepted: package.module.Policy, where Python finds it"
+        ) from error
+    try:
+        made: LookPolicy = make(**{k: _guess(v) for k, v in options.items()})
+    except (TypeError, ValueError, TexvlmError):
+        raise
+    except Exception as error:  # its own code, as all kinds
+        raise LookError(
+            f"look {name} cannot be made: {type(error).__name__}: {error}; mend it or choose another"
         ) from error
     if not callable(getattr(made, "look", None)) or not hasattr(made, "count"):
         raise TypeError(
