@@ -86,6 +86,12 @@ def test_a_shared_budget_is_never_exceeded_and_the_order_is_kept(scene, total):
     assert found[0] <= found[2] <= found[1]
 
 
+@pytest.mark.parametrize("total", [float("nan"), 100.5, "100"])
+def test_a_total_that_is_no_whole_number_is_refused(total):
+    with pytest.raises(TypeError, match=r"total is .*; it is a whole number, 1 or more"):
+        TokenBudget(LADDER, total=total)
+
+
 def test_a_budget_under_the_minimum_of_its_sources_is_refused(scene):
     budget = TokenBudget(LADDER, total=40, complexity=Stated(0, 0, 0))
     assert counts(budget, scene, 2) == [16, 16]

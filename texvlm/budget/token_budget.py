@@ -12,6 +12,7 @@ from texvlm.budget.latency import LatencyController
 from texvlm.budget.shares import split_tokens
 from texvlm.fixation import Scene
 from texvlm.layouts import Layout
+from texvlm.layouts.base import check_count
 
 STAY = 0.85
 """A source keeps its rung until it deserves less than this share of it, so that counts do not flicker."""
@@ -57,6 +58,7 @@ class TokenBudget:
         smoothing: share of the earlier complexity in each new one, 0..1, 1 excluded.
     Raises:
         ValueError: a limit under the ladder's minimum, or a value out of range.
+        TypeError: a total that is no whole number.
     """
 
     def __init__(
@@ -70,6 +72,8 @@ class TokenBudget:
     ) -> None:
         if not 0 <= smoothing < 1:
             raise ValueError(f"smoothing is {smoothing}; accepted: a share of 0 or above, below 1")
+        if total is not None:
+            check_count("total", total)
         for limit in (total, None if controller is None else controller.minimum):
             if limit is not None:
                 ladder.rung_within(limit)
