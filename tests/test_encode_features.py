@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from encode_runs import FRAMES, SETTINGS, after_calls, shard_bytes
+from encoders.vlms import qwen3_vl
 from model_folders import save_vit
 
 from texvlm import encoders, open_features, open_tokens
@@ -112,6 +113,30 @@ def test_pictures_of_features_are_drawn_also_after_a_resume(model: str, quiet: P
     encode(job(model), tmp_path / "whole", still=tmp_path / "t.png")
     assert (tmp_path / "s.png").read_bytes() == (tmp_path / "t.png").read_bytes()
     assert shard_bytes(tmp_path / "out") == shard_bytes(quiet)
+
+
+@pytest.mark.parametrize("family", ["siglip", "dinov3", "qwen3_vl"])
+def test_models_without_a_class_token_without_a_table_and_with_squares(family: str, tmp_path: Path) -> None:
+    """SigLIP pools its tokens, DINOv3 has rotary positions only, Qwen's tower wants whole squares and gives no answer."""
+    import transformers
+
+    own = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+    own |= {"image_size": 48, "patch_size": 8}
+    made: dict[str, Any] = {
+        "siglip": lambda: transformers.SiglipVisionModel(transformers.SiglipVisionConfig(**own)),
+        "dinov3": lambda: transformers.DINOv3ViTModel(transformers.DINOv3ViTConfig(**own)),
+        "qwen3_vl": qwen3_vl,
+    }
+    made[family]().eval().save_pretrained(tmp_path / family)
+    settings = {"keep_tokens": True, "dtype": "float32"}
+    encode(job(str(tmp_path / family), features=settings, tokens=28, frames=4), tmp_path / "out")
+    encoder = encoders.load(tmp_path / family)
+    with torch.inference_mode(), open_tokens(tmp_path / "out") as tokens, open_features(tmp_path / "out") as features:
+        assert tokens.meta.settings["layout_options"] == ({"block": 2} if family == "qwen3_vl" else {})
+        for batch, found in zip(tokens, features, strict=True):
+            own_features = encoder(batch)
+            torch.testing.assert_close(found.tokens, own_features.tokens, rtol=0, atol=1e-4)
+            assert (found.pooled is None) == (own_features.pooled is None) == (family == "qwen3_vl")
 
 
 # ---------------------------------------------------------------- disturbed

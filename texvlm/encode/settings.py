@@ -10,6 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, model_validator
 
 from texvlm.encoders import Encoder
+from texvlm.encoders.merging import MergingEncoder
 from texvlm.engine import Engine
 from texvlm.engine_options import DEFAULT_THRESHOLD
 from texvlm.files import fingerprint
@@ -149,7 +150,7 @@ class EncodeSettings(BaseModel):
         """These settings with nothing left to others: patch, dtype and normalisation are what will be used.
 
         Args:
-            encoder: that of `features`; tokens are made as it takes them.
+            encoder: that of `features`; tokens are made as it takes them, in whole squares where it merges.
         Raises:
             ValueError: tokens of another patch or channel count than it takes; names both.
         """
@@ -167,6 +168,8 @@ class EncodeSettings(BaseModel):
                     f"channels is {self.channels}, but {encoder.name} takes {len(encoder.mean)}; give as many, or "
                     "use another model"
                 )
+            if isinstance(encoder, MergingEncoder):
+                update["layout_options"] = {"block": encoder.merge, **self.layout_options}
             if dtype != "uint8":  # tokens of uint8 are normalised by the encoder
                 update |= {"mean": encoder.mean, "std": encoder.std}
         return self.model_copy(update=update)
