@@ -59,8 +59,8 @@ DENSE_SIDE = 1024
 """Side of the square picture that the dense way makes of a frame: 64 x 64 tokens of 16 pixels."""
 
 WAY_MODEL = "ViT-B"
-LONG_S = 2.0
-"""A call that takes longer than this is timed three times at most."""
+BUDGET_S = 30.0
+"""A call is repeated for about as long as this."""
 
 
 def run_cost(settings: EvalSettings, origin: Origin, *, tell: Tell) -> CostPart:
@@ -112,20 +112,21 @@ def _encoder_time(
 
 
 def timed(calls: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, Timing]:
-    """Time calls in turns, one warm-up each; those that take long three times at most."""
+    """Time calls in turns, after one of each that is not timed: as often as fits BUDGET_S, up to `rounds`."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
-    slow = dict.fromkeys(calls, False)
+    allowed = dict.fromkeys(calls, rounds)
     for turn in range(rounds + 1):
         for name, call in calls.items():
-            if slow[name] and turn > 3:
+            if turn > allowed[name]:
                 continue
             start = time.perf_counter()
             with torch.inference_mode():
                 call()
             spent = time.perf_counter() - start
-            slow[name] = slow[name] or spent > LONG_S
             if turn:
                 seconds[name].append(spent)
+            else:
+                allowed[name] = max(1, min(rounds, int(BUDGET_S / spent)))
     return {name: Timing.of(spent) for name, spent in seconds.items()}
 
 

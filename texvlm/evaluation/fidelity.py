@@ -27,6 +27,9 @@ EDGES_DEG = (0.0, 2.0, 5.0, 10.0, 20.0, 90.0)
 POINTS = ((0.5, 0.5), (0.25, 0.6), (0.8, 0.3))
 """Fixations (u, v) that each picture is looked at with."""
 
+MOST_DB = 60.0
+"""PSNR is cut off here: below it a difference shows in no pixel in ten."""
+
 WINDOW, SIGMA = 11, 1.5
 """Of SSIM, pixels: Wang, Bovik, Sheikh and Simoncelli 2004."""
 
@@ -123,7 +126,7 @@ def _bands(sums: NDArray[np.float64]) -> Iterator[Band]:
         yield Band(
             least_deg=EDGES_DEG[index],
             most_deg=EDGES_DEG[index + 1],
-            psnr=round(float(10 * np.log10(255**2 / max(mse, 1e-6))), 2) if seen else None,
+            psnr=round(min(float(10 * np.log10(255**2 / max(mse, 1e-9))), MOST_DB), 2) if seen else None,
             ssim=round(similar / seen, 4) if seen else None,
             covered=round(seen / texels, 4) if texels else 0.0,
         )

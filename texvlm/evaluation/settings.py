@@ -18,11 +18,11 @@ PARTS = {
 FOV_DEG = 60.0
 """Field of view across the frame's longer side, in all parts."""
 
-REGION_DEG = (1.5, 4.0)
+REGION_DEG = (0.5, 1.5)
 """Half sides of the two boxes around the fixation whose mean tokens are read, degrees."""
 
-TOKEN_DEG = 2.5
-"""Eccentricity within which the region class token looks, degrees."""
+TOKEN_DEG = 1.0
+"""Eccentricity within which the region class token looks, degrees. All three were chosen on frames of another seed."""
 
 
 class EvalSettings(BaseModel):
@@ -54,14 +54,14 @@ class EvalSettings(BaseModel):
     quick: bool = False
     tokens: int = Field(default=268, ge=16)
     size: tuple[int, int] = (1360, 768)
-    train_frames: int = Field(default=64, ge=2)
-    test_frames: int = Field(default=48, ge=2)
+    train_frames: int = Field(default=80, ge=2)
+    test_frames: int = Field(default=40, ge=2)
     photo_frames: int = Field(default=16, ge=0)
     targets: int = Field(default=6, ge=1)
     finetune_frames: int = Field(default=48, ge=1)
     finetune_epochs: int = Field(default=2, ge=1)
     seed: int = Field(default=0, ge=0)
-    call_limit_s: float = Field(default=45.0, gt=0)
+    call_limit_s: float = Field(default=40.0, gt=0)
     rounds: int = Field(default=9, ge=1)
     threads: int | None = Field(default=None, ge=1)
     command: str = "texvlm eval"

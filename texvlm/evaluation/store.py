@@ -50,7 +50,8 @@ class FeatureStore:
         name = hashlib.sha256(f"{self._encoder} {description}".encode()).hexdigest()[:32]
         path = self._folder / f"{name}.npz"
         try:
-            with np.load(path) as kept:
+            # from memory: what is damaged would leave the file open
+            with np.load(io.BytesIO(path.read_bytes())) as kept:
                 return {key: kept[key] for key in kept.files}
         except (FileNotFoundError, ValueError, EOFError, zipfile.BadZipFile):
             pass
