@@ -49,6 +49,7 @@ def noise(rng: np.random.Generator, size: tuple[int, int] = SIZE, channels: int 
         ({"size": "64x48"}, TypeError, "frame size '64x48'; accepted: "),
         ({"size": 64}, TypeError, "frame size 64; accepted: "),
         ({"size": (20000, 5)}, ValueError, "frame size 20000 x 5: each side is 1..16384"),
+        ({"backend": None}, TypeError, "backend is None; accepted: a name, such as 'auto', or an open Backend"),
         ({"device": "gpu"}, ValueError, "device 'gpu' cannot be used: .*; accepted: a device of this torch"),
         ({"backend": "metal"}, ValueError, "backend 'metal'; accepted: 'auto', 'cuda', 'gl', 'cpu'"),
         ({"layout": "spiral"}, ValueError, "spiral"),

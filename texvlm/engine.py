@@ -96,7 +96,7 @@ class Engine:
         filtering: Filtering = "hardware",
         timing: bool = False,
     ) -> None:
-        check_options(sources=sources, threshold=threshold, dtype=dtype, layout=layout, tokens=tokens)
+        check_options(sources=sources, threshold=threshold, dtype=dtype, layout=layout, tokens=tokens, backend=backend)
         self._statistics = statistics_of(mean, std, dtype)
         self._layout = (
             make_layout(layout, tokens=tokens, patch=patch, fov_deg=fov_deg, e2_deg=e2_deg)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from texvlm.backends.base import TOKEN_DTYPES, Normalisation
+from texvlm.backends.base import TOKEN_DTYPES, Backend, Normalisation
 from texvlm.layouts import Layout
 from texvlm.pyramid import ElementType, TextureSpec
 from texvlm.residency import Wish
@@ -22,6 +22,7 @@ def check_options(
     dtype: torch.dtype,
     layout: str | Layout,
     tokens: int | None,
+    backend: str | Backend,
 ) -> None:
     """ValueError or TypeError for what is out of range or does not go together; names the value."""
     if sources < 1:
@@ -30,6 +31,8 @@ def check_options(
         raise ValueError(f"threshold is {threshold}; accepted: 0 (bit-exact) to 1, a fraction of full scale")
     if dtype not in TOKEN_DTYPES:
         raise TypeError(f"dtype is {dtype}; accepted: {', '.join(map(str, TOKEN_DTYPES))}")
+    if not isinstance(backend, str | Backend):
+        raise TypeError(f"backend is {backend!r}; accepted: a name, such as 'auto', or an open Backend")
     if not isinstance(layout, str) and tokens is not None:
         raise ValueError(f"{layout} brings its own token count; leave out tokens={tokens}, or name a layout")
 

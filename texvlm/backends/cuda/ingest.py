@@ -190,9 +190,6 @@ class Ingest:
             kernel.launch((-(-width // 32), -(-height // 8), 1), (32, 8, 1), arguments, stream)
         return texels
 
-    def close(self) -> None:
-        """Nothing is owned: kernels are those of `Kernels`, tensors are torch's."""
-
     # ------------------------------------------------------------------ launches
 
     def plan_refresh(
