@@ -117,7 +117,7 @@ def test_pictures_of_features_are_drawn_also_after_a_resume(model: str, quiet: P
 
 @pytest.mark.parametrize("family", ["siglip", "dinov3", "qwen3_vl"])
 def test_models_without_a_class_token_without_a_table_and_with_squares(family: str, tmp_path: Path) -> None:
-    """SigLIP pools its tokens, DINOv3 has rotary positions only, Qwen's tower wants whole squares and gives no answer."""
+    """SigLIP pools its tokens, DINOv3 has rotary positions, Qwen's tower wants squares and gives no answer."""
     import transformers
 
     own = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}

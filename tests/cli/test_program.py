@@ -61,7 +61,7 @@ def test_help_loads_nothing_heavy():
         (("encode", "scene"), "Missing option '--out'"),
         (("encode", "scene", "--out", "d", "--tokens", "many"), "--tokens"),
         (("bench", "--tokens", "1"), "--tokens"),
-        (("config", "show", "nothing"), "accepted: encode, demo"),
+        (("config", "show", "nothing"), "accepted: encode, classify, similar"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(call, arguments, words):
