@@ -7,9 +7,9 @@ next to the published ring layouts and a uniform grid with as many tokens.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from texvlm.drawing.reconstruct import reconstruct
@@ -74,24 +74,25 @@ def ssim_map(a: Picture, b: Picture) -> NDArray[np.float32]:
     Source:
         Wang, Bovik, Sheikh and Simoncelli 2004, IEEE Trans. Image Processing 13(4); edges are mirrored.
     """
-    luma = torch.tensor([0.299, 0.587, 0.114])
-    x, y = (torch.from_numpy(picture.astype(np.float32)) @ luma for picture in (a, b))
-    offsets = torch.arange(WINDOW) - WINDOW // 2
-    window = torch.exp(-(offsets**2) / (2 * SIGMA**2))
-    window = window / window.sum()
+    luma = np.array([0.299, 0.587, 0.114], np.float32)
+    x, y = a.astype(np.float32) @ luma, b.astype(np.float32) @ luma
+    falloff = np.exp(-((np.arange(WINDOW) - WINDOW // 2) ** 2) / (2 * SIGMA**2))
+    window = (falloff / falloff.sum()).astype(np.float32)
 
-    def blurred(plane: torch.Tensor) -> torch.Tensor:
-        pad = WINDOW // 2
-        padded = torch.nn.functional.pad(plane[None, None], (pad, pad, pad, pad), mode="reflect")
-        across = torch.nn.functional.conv2d(padded, window[None, None, None])
-        return torch.nn.functional.conv2d(across, window[None, None, :, None])[0, 0]
+    def blurred(plane: NDArray[Any]) -> NDArray[Any]:
+        for axis in (0, 1):
+            width = [(WINDOW // 2, WINDOW // 2) if side == axis else (0, 0) for side in (0, 1)]
+            padded = np.pad(plane, width, mode="reflect")
+            views = np.lib.stride_tricks.sliding_window_view(padded, WINDOW, axis=axis)
+            plane = np.einsum("...w,w->...", views, window)
+        return plane
 
     mean_x, mean_y = blurred(x), blurred(y)
     var_x, var_y = blurred(x * x) - mean_x**2, blurred(y * y) - mean_y**2
     shared = blurred(x * y) - mean_x * mean_y
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     above = (2 * mean_x * mean_y + c1) * (2 * shared + c2)
-    found: NDArray[np.float32] = (above / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))).numpy()
+    found: NDArray[np.float32] = above / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
     return found
 
 
