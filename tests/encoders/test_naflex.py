@@ -5,7 +5,7 @@ from __future__ import annotations
 import families
 import pytest
 import torch
-from families import VISION, WIDTH, close, shaken
+from families import VISION, WIDTH, close, made
 
 from texvlm import ModelError, encoders
 from texvlm.encoders import Readout
@@ -17,17 +17,17 @@ NAFLEX = {key: value for key, value in VISION.items() if key != "image_size"} | 
 
 
 def vision(**options):
-    from transformers import Siglip2VisionConfig, Siglip2VisionModel
+    from transformers import Siglip2VisionConfig
 
-    return shaken(Siglip2VisionModel(Siglip2VisionConfig(**(NAFLEX | options))))
+    return made("Siglip2VisionModel", Siglip2VisionConfig(**(NAFLEX | options)))
 
 
 def both(kind="Siglip2Model", **options):
-    import transformers
+    from transformers import Siglip2Config
 
     text = {**families.BLOCKS, "intermediate_size": 48, "vocab_size": 20, "max_position_embeddings": 12}
-    config = transformers.Siglip2Config(text_config=text | {"projection_size": WIDTH}, vision_config=NAFLEX, **options)
-    return shaken(getattr(transformers, kind)(config))
+    config = Siglip2Config(text_config=text | {"projection_size": WIDTH}, vision_config=NAFLEX, **options)
+    return made(kind, config)
 
 
 def own_inputs(encoder, frames):
@@ -74,9 +74,12 @@ def test_a_classifier_reads_the_mean_of_tokens(make_batch, make_pictures):
 
 def test_a_model_without_a_head_answers_nothing(make_batch, make_pictures):
     encoder = encoders.load(vision(vision_use_head=False))
-    features = encoder(make_batch(encoder, make_pictures(1, (48, 48))))
+    batch = make_batch(encoder, make_pictures(1, (48, 48)))
+    features = encoder(batch)
     assert features.pooled is None
     assert features.regions is None
+    with pytest.raises(ModelError, match="no pooling head, which read-outs need"):
+        encoder(batch, readout=Readout.inside([0, 0, 1, 1]))
 
 
 def test_views_of_unequal_counts_answer_as_alone(make_batch, make_pictures):

@@ -16,7 +16,7 @@ def test_what_the_page_shows_runs(tmp_path, make_pictures):
     vlms.qwen3_vl().save_pretrained(tmp_path / "model")
     (code,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     shown = {
-        "frame": make_pictures(1, (320, 192))[0],
+        "frame": make_pictures(1, (320, 180))[0],
         "gaze": (0.4, 0.6),
         "prompt": [5, 92, vlms.IMAGE, 93, 7],
     }
