@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,37 @@ def test_the_normalisation_is_the_folders(folder):
     assert (encoder.mean, encoder.std) == ((0.4, 0.5, 0.6), (0.1, 0.2, 0.3))
 
 
+def test_the_normalisation_that_transformers_5_saves_with_a_tokenizer(folder):
+    numbers = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6]}
+    (folder / "processor_config.json").write_text(json.dumps({"image_processor": numbers}))
+    encoder = encoders.load(folder)
+    assert (encoder.mean, encoder.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+
+
+def test_a_model_that_was_trained_without_normalisation(folder):
+    settings = {"do_normalize": False, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    encoder = encoders.load(folder)
+    assert (encoder.mean, encoder.std) == ((0.0,) * 3, (1.0,) * 3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"image_mean": [0.5] * 2}, r"mean \(0.5, 0.5\) and std \(0.5, 0.5, 0.5\) for a model of 3 channels; give"),
+        (
+            {"image_mean": "half"},
+            "preprocessor_config.json: image_mean is 'half'; it needs one finite number",
+        ),
+        ({"image_std": [0, 1, 1]}, r"image_std is \[0, 1, 1\]; it needs one finite number above 0 a channel"),
+        ({"image_std": 0.5}, "image_std is 0.5; it needs"),
+    ],
+)
+def test_a_normalisation_that_cannot_be_meant(folder, settings, words):
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    assert re.search(words, refusal(folder))
+
+
 def test_a_model_is_used_and_not_copied(make_vit):
     model = make_vit()
     assert encoders.load(model).model is model
@@ -94,6 +126,24 @@ def test_weights_of_another_shape(folder):
     edit_config(folder, image_size=64)
     message = refusal(folder)
     assert "1 weights do not fit the configuration, vit.embeddings.position_embeddings among them; fetch" in message
+
+
+def test_more_blocks_than_the_configuration_has(folder):
+    edit_config(folder, num_hidden_layers=2)
+    assert "blocks that the configuration does not have, vit.layers.2." in refusal(folder)
+
+
+def test_a_classifier_that_nobody_asked_for_is_left_alone(folder):
+    edit_weights(folder, lambda weights: weights.update(spare=torch.zeros(3)))
+    edit_config(folder, architectures=["ViTModel"])
+    encoder = encoders.load(folder)
+    assert encoder.labels == {}
+    assert encoder.body.pooler is None  # the folder has none: a random one would answer
+
+
+def test_a_family_under_the_name_of_another(folder):
+    edit_config(folder, model_type="dinov2")
+    assert "a ViTForImageClassification is no model of type 'dinov2' that its adapter takes (" in refusal(folder)
 
 
 def test_a_damaged_file(folder):

@@ -185,6 +185,16 @@ def test_the_fixed_shape_path_compiles_whole(make_vit, make_batch, make_pictures
     torch.testing.assert_close(encoder(batch, readout=readout).regions, expected[1].regions, rtol=0, atol=BOUND)
 
 
+def test_encoders_are_compiled_without_regard_to_each_other(make_vit, make_batch, make_pictures):
+    with torch._dynamo.config.patch(recompile_limit=2):
+        for blocks in (1, 2, 3):
+            encoder = encoders.load(make_vit(num_hidden_layers=blocks))
+            batch = make_batch(encoder, make_pictures(1, encoder.native_size))
+            expected = encoder(batch)
+            encoder.compile(fullgraph=True, backend="eager")
+            torch.testing.assert_close(encoder(batch).tokens, expected.tokens, rtol=0, atol=BOUND)
+
+
 def test_a_scale_embedding_changes_nothing_until_it_is_trained(make_vit, make_batch, make_pictures):
     encoder = encoders.load(make_vit())
     batch = make_batch(encoder, make_pictures(1, (96, 64)), layout=Quadtree(tokens=28, patch=8))
@@ -215,6 +225,12 @@ def test_what_does_not_fit_is_refused_in_one_line(make_vit, make_batch, make_pic
     )
     with pytest.raises(ValueError, match="1 views of 0 tokens; give tokens"):
         encoder(none)
+    with pytest.raises(TypeError, match="a Tensor for ViTForImageClassification; give a TokenBatch"):
+        encoder(batch.pixels)
+    with pytest.raises(TypeError, match=r"readout is a list; make one with Readout.inside"):
+        encoder(batch, readout=[(0, 0, 1, 1)])
+    with pytest.raises(TypeError, match="NoneType to classify; give Features, or answers: regions need a readout"):
+        encoder.classify(encoder(batch).regions)
 
 
 def test_nan_in_a_frame_is_found(make_vit, make_batch, make_pictures):

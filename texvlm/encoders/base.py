@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from inspect import signature
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -127,17 +128,25 @@ class Encoder(nn.Module, ABC):
         return None
 
     def head(self, pooled: torch.Tensor) -> torch.Tensor:
-        """Class logits from answers, (..., labels).
+        """Class logits from answers, (..., labels), with the model's own `classifier`.
 
         Raises:
             ModelError: the model has no classifier.
         """
-        raise ModelError(f"{self.name} has no classifier; load a folder of a model for image classification")
+        if self.classifier is None:
+            raise ModelError(f"{self.name} has no classifier; load a folder of a model for image classification")
+        return cast(torch.Tensor, self.classifier(pooled))
+
+    @property
+    def classifier(self) -> nn.Module | None:
+        """Where models of transformers keep what classifies their answers; None without."""
+        return getattr(self.model, "classifier", None)
 
     @property
     def labels(self) -> dict[int, str]:
         """Name of each class of `classify`; empty without."""
-        return {}
+        named = getattr(getattr(self.model, "config", None), "id2label", None) if self.classifier is not None else None
+        return {int(number): str(label) for number, label in (named or {}).items()}
 
     # ------------------------------------------------------------------ what a caller uses
 
@@ -151,8 +160,12 @@ class Encoder(nn.Module, ABC):
         Raises:
             ValueError: a batch of another patch, channel count or device, or one without tokens; or
                 a read-out that does not fit it, see Readout.token_weights.
+            TypeError: something else than a TokenBatch, or than a Readout.
+            ModelError: a read-out of a model that has no answers.
         """
         self.check(batch)
+        if not isinstance(readout, Readout | None):
+            raise TypeError(f"readout is a {type(readout).__name__}; make one with Readout.inside or Readout.near")
         geometry = Geometry.of(batch)
         weights = None if readout is None else readout.token_weights(batch)
         from_block = 0 if readout is None else readout.from_block
@@ -216,14 +229,22 @@ class Encoder(nn.Module, ABC):
         whole = None if attention.hidden is None else attention.hidden[:, 0]
         answer = self.pool_tokens(tokens, whole)
         pooled = None if answer is None else answer[:, 0]
-        return pooled, None if attention.reading is None else self.pool_tokens(tokens, attention.reading)
+        if attention.reading is None:
+            return pooled, None
+        regions = self.pool_tokens(tokens, attention.reading)
+        if regions is None:
+            raise ModelError(f"{self.name} has no pooling head, which read-outs need; load a model with one")
+        return pooled, regions
 
     def classify(self, answers: Features | torch.Tensor) -> torch.Tensor:
         """Class logits of each view, (views, labels), or of any answers (..., pooled width), such as `regions`.
 
         Raises:
             ModelError: the model has no classifier.
+            TypeError: no answers, such as the `regions` of features without a read-out.
         """
+        if not isinstance(answers, Features | torch.Tensor):
+            raise TypeError(f"{type(answers).__name__} to classify; give Features, or answers: regions need a readout")
         if isinstance(answers, Features):
             if answers.pooled is None:
                 raise ModelError(f"{self.name} gives no answer for a view, so there is nothing to classify")
@@ -240,6 +261,8 @@ class Encoder(nn.Module, ABC):
 
     def compile(self, **options: Any) -> None:
         """Run `encode` through torch.compile from now on; worth it where shapes stay the same."""
+        if "isolate_recompiles" in signature(torch.compile).parameters:  # else all encoders share one limit of shapes
+            options = {"isolate_recompiles": True} | options
         self._compiled = torch.compile(self.encode, **options)
 
     @property
@@ -266,7 +289,9 @@ class Encoder(nn.Module, ABC):
         return ((pixels.float() / 255 - mean) / std).to(self.dtype)
 
     def check(self, batch: TokenBatch) -> None:
-        """ValueError, of one line, unless the batch is one that this encoder takes."""
+        """ValueError or TypeError, of one line, unless the batch is one that this encoder takes."""
+        if not isinstance(batch, TokenBatch):
+            raise TypeError(f"a {type(batch).__name__} for {self.name}; give a TokenBatch, as Engine.tokens makes it")
         channels, patch = int(batch.pixels.shape[2]), batch.patch
         if patch != self.patch:
             raise ValueError(

@@ -89,23 +89,9 @@ class CLIPEncoder(Encoder):
     def _answers(
         self, before: torch.Tensor, tokens: torch.Tensor, attention: Attention
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        if self._classifier is None:
+        if self.classifier is None:
             return super()._answers(before, tokens, attention)
         return mean_answers(tokens, attention)
-
-    @property
-    def _classifier(self) -> nn.Module | None:
-        return getattr(self.model, "classifier", None)
-
-    def head(self, pooled: torch.Tensor) -> torch.Tensor:
-        """See Encoder."""
-        return super().head(pooled) if self._classifier is None else cast(torch.Tensor, self._classifier(pooled))
-
-    @property
-    def labels(self) -> dict[int, str]:
-        """See Encoder."""
-        named = cast(Any, self.model).config.id2label if self._classifier is not None else None
-        return {int(number): str(label) for number, label in (named or {}).items()}
 
 
 def _body_of(model: nn.Module) -> Any:

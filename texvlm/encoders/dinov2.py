@@ -98,24 +98,10 @@ class DINOv2Encoder(Encoder):
         self, before: torch.Tensor, tokens: torch.Tensor, attention: Attention
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         pooled, regions = super()._answers(before, tokens, attention)
-        if self._classifier is None or pooled is None:
+        if self.classifier is None or pooled is None:
             return pooled, regions
         mean, region_means = mean_answers(tokens, attention)
         pooled = torch.cat([pooled, mean], dim=-1)
         if regions is not None and region_means is not None:
             regions = torch.cat([regions, region_means], dim=-1)
         return pooled, regions
-
-    @property
-    def _classifier(self) -> nn.Module | None:
-        return getattr(self.model, "classifier", None)
-
-    def head(self, pooled: torch.Tensor) -> torch.Tensor:
-        """See Encoder."""
-        return super().head(pooled) if self._classifier is None else cast(torch.Tensor, self._classifier(pooled))
-
-    @property
-    def labels(self) -> dict[int, str]:
-        """See Encoder."""
-        named = self.body.config.id2label if self._classifier is not None else None
-        return {int(number): str(label) for number, label in (named or {}).items()}

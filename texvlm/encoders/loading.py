@@ -1,14 +1,16 @@
 """Loading a model: from a local folder, or from a model that is loaded already.
 
 The configuration's `model_type` chooses the adapter. Nothing is downloaded: a folder holds what
-`save_pretrained` writes, config.json and *.safetensors, and preprocessor_config.json for the normalisation.
+`save_pretrained` writes, config.json and *.safetensors, and for the normalisation preprocessor_config.json,
+or processor_config.json, into which transformers 5 writes it for models with a tokenizer.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +22,7 @@ from torch import nn
 from texvlm.encoders.base import Encoder
 from texvlm.encoders.positions import PositionMethod, check_method
 from texvlm.errors import ModelError
+from texvlm.layouts.base import is_finite
 
 Factory = Callable[..., Encoder]
 """Called as factory(model, name=..., mean=..., std=..., positions=...); mean and std are None where unknown."""
@@ -91,7 +94,13 @@ def load(
         name, model = folder.name, _read_model(folder, dtype)
     model_type = getattr(getattr(model, "config", None), "model_type", None)
     factory = _factory(str(model_type), name)
-    encoder = factory(model, name=name, mean=mean, std=std, positions=positions)
+    try:
+        encoder = factory(model, name=name, mean=mean, std=std, positions=positions)
+    except AttributeError as error:  # config.json names one family and holds another, or only a part was given
+        raise ModelError(
+            f"{name}: a {type(model).__name__} is no model of type {model_type!r} that its adapter takes ({error}); "
+            "give the whole model, or vision tower, that the type stands for"
+        ) from error
     return encoder.to(device=device, dtype=dtype).eval()
 
 
@@ -141,8 +150,22 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 def _read_normalisation(folder: Path) -> tuple[list[float] | None, list[float] | None]:
     """Mean and standard deviation that the model was trained with, where the folder says so."""
-    found = _read_json(folder / "preprocessor_config.json") or {}
-    return found.get("image_mean"), found.get("image_std")
+    path = folder / "preprocessor_config.json"
+    found = _read_json(path)
+    if found is None:
+        path = folder / "processor_config.json"
+        found = (_read_json(path) or {}).get("image_processor") or {}
+    mean, std = found.get("image_mean"), found.get("image_std")
+    for name, numbers, least in (("image_mean", mean, -math.inf), ("image_std", std, 0.0)):
+        if numbers is not None and not (
+            isinstance(numbers, list) and all(is_finite(number) and number > least for number in numbers)
+        ):
+            above = " above 0" if least == 0 else ""
+            raise ModelError(f"{path}: {name} is {numbers!r}; it needs one finite number{above} a channel")
+    if found.get("do_normalize") is False:
+        channels = len(mean or std or "rgb")
+        return [0.0] * channels, [1.0] * channels
+    return mean, std
 
 
 def _read_model(folder: Path, dtype: torch.dtype | None) -> nn.Module:
@@ -166,14 +189,37 @@ def _read_model(folder: Path, dtype: torch.dtype | None) -> nn.Module:
     except Exception as error:  # transformers, safetensors and torch raise all kinds; none leaves anything open
         first = str(error).strip().splitlines()
         raise ModelError(f"{folder}: cannot be loaded ({first[0] if first else type(error).__name__})") from error
+    if report["missing_keys"] and all(key.startswith("pooler.") for key in report["missing_keys"]):
+        # weights that were trained without one, as DINO's: what a random one answers is worth nothing
+        model.pooler, report["missing_keys"] = None, set()
     for kind_of, remedy in (("missing_keys", "are missing"), ("mismatched_keys", "do not fit the configuration")):
         keys = sorted(str(key[0] if isinstance(key, tuple) else key) for key in report[kind_of])
         if keys:
             raise ModelError(
                 f"{folder}: {len(keys)} weights {remedy}, {keys[0]} among them; fetch the model's files again"
             )
+    if left_out := _blocks_left_out(model, report["unexpected_keys"]):
+        raise ModelError(
+            f"{folder}: weights of blocks that the configuration does not have, {left_out[0]} among them; fetch the "
+            "model's files again"
+        )
     loaded: nn.Module = model
     return loaded
+
+
+def _blocks_left_out(model: nn.Module, unexpected: Iterable[str]) -> list[str]:
+    """Weights that nobody asked for, and that stand behind the last block of one of the model's stacks.
+
+    Others may be left over: a classifier that the model has not, or buffers of older versions.
+    """
+    stacks = {name: len(module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)}
+    found = []
+    for key in sorted(unexpected):
+        parts = key.split(".")
+        numbered = ((".".join(parts[:at]), int(part)) for at, part in enumerate(parts) if part.isdecimal())
+        if any(number >= stacks.get(name, math.inf) for name, number in numbered):
+            found.append(key)
+    return found
 
 
 @contextmanager

@@ -61,10 +61,6 @@ class NaFlexEncoder(Encoder):
     def _entries(self) -> torch.Tensor:
         return cast(torch.Tensor, self.body.embeddings.position_embedding.weight)
 
-    @property
-    def _classifier(self) -> nn.Module | None:
-        return cast("nn.Module | None", getattr(self.model, "classifier", None))
-
     def rows(self, pixels: torch.Tensor) -> torch.Tensor:
         """(..., patch * patch * channels) of token pictures (..., channels, patch, patch): the channel runs fastest."""
         return pixels.movedim(-3, -1).flatten(-3)
@@ -89,7 +85,7 @@ class NaFlexEncoder(Encoder):
     def pool_tokens(self, tokens: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor | None:
         """See Encoder: the head's answers; the mean of the tokens for a classifier, which has no head."""
         views = tokens.shape[0]
-        if self._classifier is not None:
+        if self.classifier is not None:
             return mean_tokens(tokens, bias)
         if not self.body.use_head:
             return None
@@ -99,17 +95,6 @@ class NaFlexEncoder(Encoder):
         # one picture an answer: the head takes a mask, but asks with one query only
         asked = self.body.head(tokens.repeat_interleave(answers, dim=0), bias.flatten(0, 1)[:, None, None])
         return cast(torch.Tensor, asked).view(views, answers, -1)
-
-    def head(self, pooled: torch.Tensor) -> torch.Tensor:
-        """See Encoder."""
-        classifier = self._classifier
-        return super().head(pooled) if classifier is None else cast(torch.Tensor, classifier(pooled))
-
-    @property
-    def labels(self) -> dict[int, str]:
-        """See Encoder."""
-        names = getattr(getattr(self.model, "config", None), "id2label", None) or {}
-        return {int(k): str(v) for k, v in names.items()} if self._classifier is not None else {}
 
 
 def _body_of(model: nn.Module) -> Any:

@@ -20,7 +20,6 @@ from texvlm.encoders.geometry import Geometry
 from texvlm.encoders.pooling import mean_tokens
 from texvlm.encoders.positions import PositionMethod, look_up, table_of
 from texvlm.encoders.statistics import HALF, statistics_for
-from texvlm.errors import ModelError
 
 
 class SiglipEncoder(Encoder):
@@ -81,18 +80,12 @@ class SiglipEncoder(Encoder):
         return None
 
     def run(self, hidden: torch.Tensor, geometry: Geometry, attention: Attention) -> torch.Tensor:
-        """See Encoder.
-
-        Raises:
-            ModelError: a read-out was asked for, and the model has nothing that reads.
-        """
-        if attention.regions and not (self.body.use_head or self._classifier):
-            raise ModelError(f"{self.name} has no pooling head, which read-outs need; load a model with one")
+        """See Encoder."""
         return cast(torch.Tensor, self.body.post_layernorm(run_blocks(self.body.encoder.layers, hidden, attention)))
 
     def pool_tokens(self, tokens: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor | None:
         """See Encoder. The head's own modules, with a mask, which its own forward does not take."""
-        if self._classifier is not None:
+        if self.classifier is not None:
             return mean_tokens(tokens, bias)
         if not self.body.use_head:
             return None
@@ -103,20 +96,6 @@ class SiglipEncoder(Encoder):
         mask = None if bias is None else bias.repeat_interleave(head.attention.num_heads, dim=0)
         read = head.attention(query, tokens, tokens, attn_mask=mask, need_weights=False)[0]
         return cast(torch.Tensor, read + head.mlp(head.layernorm(read)))
-
-    @property
-    def _classifier(self) -> nn.Module | None:
-        return getattr(self.model, "classifier", None)
-
-    def head(self, pooled: torch.Tensor) -> torch.Tensor:
-        """See Encoder."""
-        return super().head(pooled) if self._classifier is None else cast(torch.Tensor, self._classifier(pooled))
-
-    @property
-    def labels(self) -> dict[int, str]:
-        """See Encoder."""
-        named = cast(Any, self.model).config.id2label if self._classifier is not None else None
-        return {int(number): str(label) for number, label in (named or {}).items()}
 
 
 def _body_of(model: nn.Module) -> Any:

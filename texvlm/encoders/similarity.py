@@ -124,15 +124,14 @@ class TextSimilarity:
 
         Raises:
             ValueError: as `views`, or a batch that the encoder does not take.
-            ModelError: the model gives no answers for regions.
+            ModelError: the model has no answers for regions.
         """
         self.encoder.check(batch)
         geometry = Geometry.of(batch)
         views, tokens = geometry.sides.shape
         alone = torch.eye(tokens, device=batch.pixels.device).expand(views, -1, -1)
         regions = self.encoder.encode(batch.pixels, geometry, alone).regions
-        if regions is None:
-            raise ModelError(f"{self.encoder.name} gives no answers for regions; load a model with its pooling head")
+        assert regions is not None  # a model without answers was refused
         return self.views(regions, *texts).masked_fill(geometry.padding[..., None], -1.0)
 
     def __call__(self, picture: NDArray[np.generic], text: str) -> NDArray[np.float32]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from texvlm.errors import ModelError
+
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 """(mean, std) per channel, in units of full scale."""
 
@@ -15,6 +17,16 @@ HALF: Statistics = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 def statistics_for(
     channels: int, *, mean: Sequence[float] | None, std: Sequence[float] | None, default: Statistics
 ) -> Statistics:
-    """The given mean and std, else a family's own; 0.5 for a model of another channel count than the family's."""
+    """The given mean and std, else a family's own; 0.5 for a model of another channel count than the family's.
+
+    Raises:
+        ModelError: another number of them than channels.
+    """
     own = default if channels == len(default[0]) else ((0.5,) * channels, (0.5,) * channels)
-    return own[0] if mean is None else tuple(mean), own[1] if std is None else tuple(std)
+    found = own[0] if mean is None else tuple(mean), own[1] if std is None else tuple(std)
+    if {len(numbers) for numbers in found} != {channels}:
+        raise ModelError(
+            f"mean {found[0]} and std {found[1]} for a model of {channels} channel{'s' * (channels != 1)}; give a "
+            "number for each"
+        )
+    return found

@@ -83,17 +83,6 @@ class ViTEncoder(Encoder):
             return states
         return cast(torch.Tensor, pooler(states.flatten(0, -2)[:, None])).reshape(*states.shape[:-1], -1)
 
-    def head(self, pooled: torch.Tensor) -> torch.Tensor:
-        """See Encoder."""
-        classifier = getattr(self.model, "classifier", None)
-        return super().head(pooled) if classifier is None else cast(torch.Tensor, classifier(pooled))
-
-    @property
-    def labels(self) -> dict[int, str]:
-        """See Encoder."""
-        has_head = getattr(self.model, "classifier", None) is not None
-        return {int(k): str(v) for k, v in (self.body.config.id2label or {}).items()} if has_head else {}
-
 
 def _body_of(model: object) -> ViTModel:
     return cast("ViTModel", getattr(model, "vit", model))
