@@ -168,6 +168,12 @@ def _pictures(part: PicturesPart) -> str:
     ):
         rows = [[row.layout, row.tokens, *map(show, row.bands)] for row in part.rows]
         text.append(f"**{title}**\n\n" + table(["layout", "tokens", *names], rows))
+    ours, even = part.rows[0], part.rows[-1]
+    lost = [name for name, a, b in zip(names, ours.bands, even.bands, strict=True) if (b.psnr or 0) > (a.psnr or 0)]
+    if lost:
+        text.append(
+            f"Where foveation loses: at {', '.join(lost)} {even.layout} shows more than {ours.layout} (PSNR).\n"
+        )
     return "\n".join(text)
 
 
