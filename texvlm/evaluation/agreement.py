@@ -29,6 +29,9 @@ from texvlm.layouts.logpolar import split_count
 from texvlm.layouts.rings import RING_PRESETS, Rings
 
 COUNTS = (64, 128, 172, 268, 512, 1024)
+DENSE_COUNT = 4096
+"""The uniform grid is measured with this many, too."""
+
 E2_DEG = (0.5, 0.75, 1.0, 2.0, 4.0, 8.0)
 SIDES = (112, 160, 224)
 """Sides of targets, pixels."""
@@ -223,6 +226,8 @@ def _contestants(
             layout = make(count)
             if layout is not None:
                 yield name, layout, 2.0 if name in ("quadtree", "sunflower", "logpolar") else None
+    if not settings.quick:
+        yield "uniform", even_grid(DENSE_COUNT, size, patch), None
     for e2 in E2_DEG[:2] if settings.quick else E2_DEG:
         if e2 != 2.0:
             yield "quadtree", Quadtree(tokens=settings.tokens, patch=patch, fov_deg=FOV_DEG, e2_deg=e2), e2

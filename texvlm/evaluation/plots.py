@@ -75,7 +75,7 @@ def _agreement(part: AgreementPart, axes: Any) -> None:
         axes[0].plot(*zip(*points, strict=True), "o-", label=layout, alpha=0.85)
     axes[0].set(xscale="log", xlabel="tokens", ylabel="top-5 agreement with the crop", ylim=(0, 1.02))
     ticks = sorted(
-        {64, 128, 256, 512, 1024} if max(row.tokens for row in counts) > 100 else {row.tokens for row in own}
+        {64, 128, 256, 512, 1024, 4096} if max(row.tokens for row in counts) > 100 else {row.tokens for row in own}
     )
     axes[0].set_xticks(ticks, [str(tick) for tick in ticks], minor=False)
     axes[0].set_title("read near the fixation, by token count")
