@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,12 @@ def _save(folder: Path, name: str, size: tuple[float, float], columns: int, draw
     return name
 
 
+def _ticks(axes: Any, places: Sequence[float]) -> None:
+    """Plain numbers on a logarithmic axis, at these places only."""
+    axes.set_xticks(places, [f"{place:g}" for place in places])
+    axes.set_xticks([], minor=True)
+
+
 def _foveation(part: FoveationPart, axes: Any) -> None:
     """Accuracy by size of the target, and of every method with its interval; generated frames, box means."""
     own = [r for r in part.readings if r.test == "generated" and r.readout == part.readings[0].readout]
@@ -55,6 +61,7 @@ def _foveation(part: FoveationPart, axes: Any) -> None:
         axes[0].plot(middles, [b.right for b in reading.by_size], style, label=reading.method, alpha=0.85)
     axes[0].axhline(part.chance, color="gray", linestyle=":")
     axes[0].set(xscale="log", xlabel="side of the target, texels", ylabel="accuracy of the probe", ylim=(0, 1.02))
+    _ticks(axes[0], [own[0].by_size[0].least, *(size.most for size in own[0].by_size)])
     axes[0].set_title(f"what a probe reads ({own[0].readout})")
     axes[0].legend(fontsize=7)
     names = [f"{r.method} ({r.tokens})" for r in own][::-1]
@@ -77,7 +84,7 @@ def _agreement(part: AgreementPart, axes: Any) -> None:
     ticks = sorted(
         {64, 128, 256, 512, 1024, 4096} if max(row.tokens for row in counts) > 100 else {row.tokens for row in own}
     )
-    axes[0].set_xticks(ticks, [str(tick) for tick in ticks], minor=False)
+    _ticks(axes[0], ticks)
     axes[0].set_title("read near the fixation, by token count")
     axes[0].legend(fontsize=7)
     budget = next((row.tokens for row in own if row.e2_deg not in (None, 2.0)), None)
@@ -88,6 +95,7 @@ def _agreement(part: AgreementPart, axes: Any) -> None:
         errors = [[v - b for v, b in zip(value, low, strict=True)], [t - v for v, t in zip(value, high, strict=True)]]
         axes[1].errorbar(e2, value, yerr=errors, fmt="o-", capsize=2)
     axes[1].set(xscale="log", xlabel="e2, degrees", ylim=(0, 1.02))
+    _ticks(axes[1], [row[0] for row in line])
     axes[1].set_title(f"quadtree, {budget} tokens, by e2")
 
 
@@ -112,6 +120,7 @@ def _cost(part: CostPart, axes: Any) -> None:
             if line:
                 axes.plot(*zip(*line, strict=True), style, label=f"{model}, batch {batch}")
     axes.set(xscale="log", yscale="log", xlabel="tokens", ylabel="ms a view")
+    _ticks(axes, sorted({row.tokens for row in part.encoders}))
     axes.set_title("one forward pass")
     axes.legend(fontsize=7)
 
