@@ -240,7 +240,9 @@ class Log:
 
     def __init__(self, path: Path, scratch: Path) -> None:
         self._file = path.open("w", encoding="utf-8")
-        self._hidden = {str(scratch): "$TMP", str(ROOT): ".", sys.prefix: "$PYTHON", str(Path.home()): "~"}
+        # a virtual environment may lie in the checkout, and both at home: the longest path goes first
+        hidden = {str(scratch): "$TMP", str(ROOT): ".", sys.prefix: "$PYTHON", str(Path.home()): "~"}
+        self._hidden = dict(sorted(hidden.items(), key=lambda pair: -len(pair[0])))
         if os.environ.get("TEXVLM_DATA"):
             self._hidden[os.environ["TEXVLM_DATA"]] = "$TEXVLM_DATA"
 
