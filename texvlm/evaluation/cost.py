@@ -107,7 +107,7 @@ def _encoder_time(
         row.note = f"left out: about {expected:.0f} s by the rate of a smaller call, over {settings.call_limit_s:g} s"
         return row
     row.ms = timed({"": partial(encoder, _tokens(count, batch))}, rounds=settings.rounds)[""]
-    row.gmacs_per_s = round(gmacs / row.ms.median_ms * 1e3, 2)
+    row.gmacs_per_s = float(f"{gmacs / row.ms.median_ms * 1e3:.4g}")
     return row
 
 
