@@ -218,3 +218,13 @@ def test_engine_calls_can_be_part_of_a_callers_own_graph(rng, monkeypatch):
         driver.destroy_stream(stream)
     backend.close()
     assert not driver.leaks()
+
+
+def test_tokens_planned_on_the_device_cost_no_copy_of_their_table(cuda, rng):
+    with Engine(backend=cuda, tokens=40, threshold=0) as engine:
+        engine.submit(frames_of(rng, 1)[0])
+        first = engine.tokens(torch.tensor([[0.2, 0.3]]), copy=False)
+        before = first.rows.clone()
+        second = engine.tokens(torch.tensor([[0.8, 0.7]]), copy=False)
+        assert torch.equal(first.rows, before)  # the caller's own, though nobody copied it
+        assert first.rows.data_ptr() != second.rows.data_ptr()

@@ -248,7 +248,8 @@ class Engine:
                 raise
             return TokenBatch(
                 pixels,
-                fresh.table.clone() if isinstance(fresh.table, torch.Tensor) else fresh.table.copy(),
+                # a table of the device was made for this call; one of the host may serve the next as well
+                fresh.table if isinstance(fresh.table, torch.Tensor) else fresh.table.copy(),
                 fresh.dirty.to(pixels.device),
                 np.array(fresh.sizes, np.int32),
                 np.array(listed, np.int32),
