@@ -328,8 +328,8 @@ def square_side(value: int | Sequence[int], *, what: str) -> int:
 def side_by_side(pixels: torch.Tensor) -> torch.Tensor:
     """Token pictures (n, channels, patch, patch) as one picture, (1, channels, patch, n * patch).
 
-    A model's patch convolution takes that as a row of n patches. On a CPU it is as fast as on the
-    model's own picture, one call of it instead of n small ones; the bits are the same.
+    A model's patch convolution takes that as a row of n patches: one call, as on the model's own
+    picture, instead of n small ones; the bits are the same.
     """
     n, channels, patch, _ = pixels.shape
     return pixels.permute(1, 2, 0, 3).reshape(1, channels, patch, n * patch)
