@@ -300,3 +300,8 @@ def test_stages_are_timed_on_the_device_when_asked(backend, rng):
         assert "sample" in times
         assert set(times) & {"refresh", "upload"}
         assert all(value >= 0 for value in times.values())
+
+
+def test_only_what_was_attached_can_be_detached():
+    with Engine(backend="cpu") as engine, pytest.raises(TypeError, match="None is no attached texture; give what"):
+        engine.detach_gl_texture(None)

@@ -18,14 +18,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from operator import index
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
 from texvlm.backends import open_backend
-from texvlm.backends.attached import AttachedFrame, AttachedTexture, check_as_attached
+from texvlm.backends.attached import AttachedFrame, AttachedTexture, ImageChoice, check_as_attached
 from texvlm.backends.base import Backend, Counters, Filtering
 from texvlm.device_frames import take_frame
 from texvlm.engine_options import DEFAULT_THRESHOLD, check_options, device_of, normalisation_for, statistics_of, wish_of
@@ -175,23 +175,24 @@ class Engine:
             return report
 
     def attach_gl_texture(
-        self, name: int, target: int, size: tuple[int, int], *, layer: int = 0, level: int = 0, **options: Any
+        self, name: int, target: int, size: tuple[int, int], **image: Unpack[ImageChoice]
     ) -> AttachedTexture:
         """A texture of the application's as a source of frames, without a copy through the host.
 
         `submit` it for every frame drawn, with its context current on the calling thread, as here. See
-        Backend.attach for arguments (`origin` and `format` among them) and errors.
+        Backend.attach for arguments and errors.
         """
         with self._guard.call("attach_gl_texture"):
-            self._attached.append(self._backend.attach(name, target, size, layer=layer, level=level, **options))
+            self._attached.append(self._backend.attach(name, target, size, **image))
             return self._attached[-1]
 
     def detach_gl_texture(self, texture: AttachedTexture) -> None:
         """Let go of it; the application may delete it afterwards. What was taken from it stays."""
+        if not isinstance(texture, AttachedTexture):
+            raise TypeError(f"{texture!r} is no attached texture; give what attach_gl_texture returned")
         with self._guard.call("detach_gl_texture"):
             self._backend.detach(texture)
-            if texture in self._attached:
-                self._attached.remove(texture)
+            self._attached = [other for other in self._attached if other is not texture]
 
     def lent_to_gl(self) -> AbstractContextManager[int]:
         """OpenGL's name of the texture array, an array texture with a layer a source: OpenGL's until the scope ends.

@@ -8,13 +8,28 @@ host.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict
 
 from texvlm.frames import MotionVectors, Origin
 from texvlm.pyramid import ElementType
 
 SourceFormat = Literal["rgba8", "rgba16f"]
 """GL_RGBA8, read as k/255, and GL_RGBA16F, read as it is."""
+
+
+class ImageChoice(TypedDict, total=False):
+    """Which image of a texture, and how it is to be read; what is left out takes the first value named.
+
+    layer: 0, or another one of an array texture.
+    level: mip level 0, or another one, which needs immutable storage.
+    origin: "top-left" for what was uploaded first row first, "bottom-left" for what OpenGL drew.
+    format: None for whatever the texture holds, or what it is expected to hold.
+    """
+
+    layer: int
+    level: int
+    origin: Origin
+    format: SourceFormat | None
 
 
 @dataclass(frozen=True, slots=True)

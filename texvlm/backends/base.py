@@ -22,19 +22,19 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from math import isfinite
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Unpack
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from texvlm.frames import Frame, Origin
+from texvlm.frames import Frame
 from texvlm.layouts.table import Table
 from texvlm.pyramid import TextureSpec
 from texvlm.regions import TileMask, tile_grid
 
 if TYPE_CHECKING:
-    from texvlm.backends.attached import AttachedFrame, AttachedTexture, SourceFormat
+    from texvlm.backends.attached import AttachedFrame, AttachedTexture, ImageChoice
     from texvlm.backends.capture import CaptureRequest, FrameRecording
     from texvlm.device_frames import DeviceFrame, DeviceReader
     from texvlm.layouts.base import Layout
@@ -230,17 +230,7 @@ class Backend(ABC):
         """Whether kernels of this backend can read a tensor where it lies."""
         return False
 
-    def attach(
-        self,
-        name: int,
-        target: int,
-        size: tuple[int, int],
-        *,
-        layer: int = 0,
-        level: int = 0,
-        origin: Origin = "top-left",
-        format: SourceFormat | None = None,
-    ) -> AttachedTexture:
+    def attach(self, name: int, target: int, size: tuple[int, int], **image: Unpack[ImageChoice]) -> AttachedTexture:
         """One image of an OpenGL texture of the application, to be given to `refresh` as an AttachedFrame.
 
         The context that it belongs to must be current on the calling thread, now and for every frame.

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
 import numpy as np
 import torch
@@ -33,10 +33,10 @@ from texvlm.backends._gl_frames import FrameWriter
 from texvlm.backends._gl_texture import GlTexture, create_texture, delete_texture, read_texels
 from texvlm.backends._gl_timers import GlTimers
 from texvlm.backends._gl_tokens import TokenSampler
-from texvlm.backends.attached import AttachedFrame, AttachedTexture, SourceFormat
+from texvlm.backends.attached import AttachedFrame, AttachedTexture, ImageChoice
 from texvlm.backends.base import Backend, Counters, Normalisation, Texture
 from texvlm.errors import BackendUnavailable, ClosedError, DeviceCallError
-from texvlm.frames import Frame, Origin
+from texvlm.frames import Frame
 from texvlm.layouts.table import PADDING_LAYER, Table
 from texvlm.pyramid import TextureSpec, column_texels, level_size
 from texvlm.regions import TileMask, texels_inside
@@ -219,17 +219,7 @@ class GlBackend(Backend):
 
     # ------------------------------------------------------------------ the application's own textures
 
-    def attach(
-        self,
-        name: int,
-        target: int,
-        size: tuple[int, int],
-        *,
-        layer: int = 0,
-        level: int = 0,
-        origin: Origin = "top-left",
-        format: SourceFormat | None = None,
-    ) -> AttachedTexture:
+    def attach(self, name: int, target: int, size: tuple[int, int], **image: Unpack[ImageChoice]) -> AttachedTexture:
         """See Backend. ValueError on a backend with a context of its own."""
         self._check_open()
         if self._context.shared:
@@ -237,9 +227,8 @@ class GlBackend(Backend):
                 f"texture {name} belongs to the application's OpenGL context, and this backend has one of its own; "
                 "open the backend with texvlm.backends.gl.open_current()"
             )
-        find = partial(examine, self._context.gl, name, target, size)
-        image = self._run(partial(find, layer=layer, level=level, origin=origin, format=format))
-        return AttachedTexture(image, handle=name)
+        found = self._run(partial(examine, self._context.gl, name, target, size, **image))
+        return AttachedTexture(found, handle=name)
 
     def detach(self, texture: AttachedTexture) -> None:
         """See Backend. May be called twice."""

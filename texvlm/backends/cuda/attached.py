@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import Unpack
 
 from texvlm.backends._gl_attached import examine, require_unchanged
-from texvlm.backends.attached import AttachedFrame, AttachedTexture, SourceFormat
+from texvlm.backends.attached import AttachedFrame, AttachedTexture, ImageChoice
 from texvlm.backends.base import Backend
 from texvlm.backends.cuda.api import Driver, Stream
 from texvlm.backends.cuda.arrays import ArrayObjects, destroy_objects
@@ -21,7 +22,6 @@ from texvlm.backends.cuda.frame_pixels import FramePixels
 from texvlm.backends.cuda.gl_context import open_current_for
 from texvlm.backends.cuda.interop import GlImage, Interop, MappingState
 from texvlm.errors import ClosedError
-from texvlm.frames import Origin
 
 
 class Attachments:
@@ -46,17 +46,7 @@ class Attachments:
         """Whether its calls go through this interop."""
         return self._interop is interop
 
-    def attach(
-        self,
-        name: int,
-        target: int,
-        size: tuple[int, int],
-        *,
-        layer: int = 0,
-        level: int = 0,
-        origin: Origin = "top-left",
-        format: SourceFormat | None = None,
-    ) -> AttachedTexture:
+    def attach(self, name: int, target: int, size: tuple[int, int], **image: Unpack[ImageChoice]) -> AttachedTexture:
         """A texture of the context that is current as a source of AttachedFrames; see `_gl_attached.examine`.
 
         Its storage must stay as it is until `detach`.
@@ -75,10 +65,8 @@ class Attachments:
         interop = self._interop
 
         def find() -> AttachedTexture:
-            image = examine(
-                interop.context.gl, name, target, size, layer=layer, level=level, origin=origin, format=format
-            )
-            return AttachedTexture(image, interop.register(name, target, "read"))
+            found = examine(interop.context.gl, name, target, size, **image)
+            return AttachedTexture(found, interop.register(name, target, "read"))
 
         attached = interop.run(find)
         self._attached.append(attached)
@@ -144,20 +132,10 @@ class AttachingBackend(Backend):
     _attachments: Attachments
     _driver: Driver
 
-    def attach(
-        self,
-        name: int,
-        target: int,
-        size: tuple[int, int],
-        *,
-        layer: int = 0,
-        level: int = 0,
-        origin: Origin = "top-left",
-        format: SourceFormat | None = None,
-    ) -> AttachedTexture:
+    def attach(self, name: int, target: int, size: tuple[int, int], **image: Unpack[ImageChoice]) -> AttachedTexture:
         """See Backend."""
         with self._driver.guard():
-            return self._attachments.attach(name, target, size, layer=layer, level=level, origin=origin, format=format)
+            return self._attachments.attach(name, target, size, **image)
 
     def detach(self, texture: AttachedTexture) -> None:
         """See Backend. May be called twice."""
