@@ -28,11 +28,10 @@ def test_the_readme_quotes_the_committed_results():
     away = read["quadtree 268, away", "away"]
     shares = [round(100 * row["accuracy"]["value"]) for row in (foveated, uniform, dense, away)]
     assert (
-        f"{foveated['tokens']} foveated tokens read {shares[0]} % of them, {uniform['tokens']} uniform tokens {shares[1]} %, "
-        f"{dense['tokens']} dense ones {shares[2]} %"
+        f"{foveated['tokens']} foveated tokens read {shares[0]} % of them, "
+        f"{uniform['tokens']} uniform tokens {shares[1]} %, {dense['tokens']} dense ones {shares[2]} %"
     ) in readme
     assert f"With the gaze elsewhere foveation loses: {shares[3]} %" in readme
     times = {row["way"]: row["ms"]["median_ms"] for row in part("cost")["ways"]}
-    assert (
-        f"they take a ViT-B {times['quadtree 268']:.0f} ms, against {times['dense 4096'] / 1000:.1f} s for 4096 dense tokens"
-    ) in readme
+    fast, slow = times["quadtree 268"], times["dense 4096"] / 1000
+    assert f"they take a ViT-B {fast:.0f} ms, against {slow:.1f} s for 4096 dense tokens" in readme
