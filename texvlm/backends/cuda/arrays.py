@@ -147,3 +147,16 @@ def create_texture(driver: Driver, spec: TextureSpec, storage: Storage) -> CudaT
 def surface_field(objects: ArrayObjects) -> tuple[int, ...]:
     """Surface objects as the SURFACES field takes them."""
     return objects.surfaces + (0,) * (MAX_LEVELS - len(objects.surfaces))
+
+
+def describe_memory(driver: Driver, live: int, peak: int) -> dict[str, int]:
+    """Bytes on the device, for reports: of our arrays now and at most, of torch's tensors likewise, and of the device.
+
+    Torch's are those of the whole process: engines' tokens, versions and staging lie among them.
+    """
+    free, total = driver.memory()
+    told = {"array_bytes": live, "array_bytes_peak": peak, "device_bytes_free": free, "device_bytes_total": total}
+    if driver.device.type == "cuda":
+        told["torch_bytes"] = torch.cuda.memory_allocated(driver.device)
+        told["torch_bytes_peak"] = torch.cuda.max_memory_allocated(driver.device)
+    return told

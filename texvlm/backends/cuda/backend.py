@@ -26,7 +26,7 @@ from texvlm.backends.attached import AttachedFrame
 from texvlm.backends.base import Counters, Filtering, Normalisation, PendingTiles, Texture, TokenKeeper
 from texvlm.backends.capture import CaptureRequest, FrameRecording
 from texvlm.backends.cuda.api import Driver, Stream
-from texvlm.backends.cuda.arrays import CudaTexture, OwnArray, Storage, array_bytes, create_texture
+from texvlm.backends.cuda.arrays import CudaTexture, OwnArray, Storage, array_bytes, create_texture, describe_memory
 from texvlm.backends.cuda.attached import AttachingBackend, Attachments
 from texvlm.backends.cuda.deferred import Deferred
 from texvlm.backends.cuda.device_state import TOTALS, CudaKeeper, DeviceTiles, Parts, to_mask
@@ -311,7 +311,6 @@ class CudaBackend(AttachingBackend):
     def describe(self) -> dict[str, object]:
         """See Backend."""
         info = self._driver.info
-        free, total = self._driver.memory()
         return {
             "backend": self.name,
             "device": str(self._driver.device),
@@ -322,10 +321,7 @@ class CudaBackend(AttachingBackend):
             "filtering": self._filtering,
             "mapping": "cuda",
             "host_frames": self._host_frames.describe(),
-            "array_bytes": self._array_bytes["live"],
-            "array_bytes_peak": self._array_bytes["peak"],
-            "device_bytes_free": free,
-            "device_bytes_total": total,
+            **describe_memory(self._driver, self._array_bytes["live"], self._array_bytes["peak"]),
         }
 
     def close(self) -> None:
