@@ -8,20 +8,21 @@ see texvlm.encoders.similarity.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import nn
 
 from texvlm.encoders.attention import Attention, check_takes_masks, run_blocks
-from texvlm.encoders.base import Encoder, side_by_side, square_side
+from texvlm.encoders.base import side_by_side, square_side
 from texvlm.encoders.geometry import Geometry
 from texvlm.encoders.pooling import mean_answers
 from texvlm.encoders.positions import PositionMethod, look_up, table_of
 from texvlm.encoders.statistics import OPENAI_CLIP, statistics_for
+from texvlm.encoders.vision_tower import VisionTower, vision_body
 
 
-class CLIPEncoder(Encoder):
+class CLIPEncoder(VisionTower):
     """The picture side of a CLIP of transformers. See Encoder for arguments and errors.
 
     `pooled` is what the model answers: the normed class token, projected where the model projects; of
@@ -37,7 +38,7 @@ class CLIPEncoder(Encoder):
         std: Sequence[float] | None = None,
         positions: PositionMethod = "bilinear",
     ) -> None:
-        body = _body_of(model)
+        body = vision_body(model)
         check_takes_masks(body)
         config = body.config
         patch, side = square_side(config.patch_size, what="patches"), square_side(config.image_size, what="pictures")
@@ -53,16 +54,6 @@ class CLIPEncoder(Encoder):
             positions=positions,
         )
         table_of(self._entries[1:], self.native_grid)
-
-    @property
-    def body(self) -> Any:
-        """The vision model, without projection and classifier."""
-        return _body_of(self.model)
-
-    @property
-    def _entries(self) -> torch.Tensor:
-        """Positions of the class token and of every patch, (1 + rows * columns, width)."""
-        return cast(torch.Tensor, self.body.embeddings.position_embedding.weight)
 
     def embed(self, pixels: torch.Tensor) -> torch.Tensor:
         """See Encoder."""
@@ -92,7 +83,3 @@ class CLIPEncoder(Encoder):
         if self.classifier is None:
             return super()._answers(before, tokens, attention)
         return mean_answers(tokens, attention)
-
-
-def _body_of(model: nn.Module) -> Any:
-    return getattr(model, "vision_model", model)

@@ -6,20 +6,21 @@ Takes Siglip2Model, Siglip2VisionModel and Siglip2ForImageClassification of tran
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import nn
 
 from texvlm.encoders.attention import Attention, check_takes_masks, run_blocks
-from texvlm.encoders.base import Encoder, square_side
+from texvlm.encoders.base import square_side
 from texvlm.encoders.geometry import Geometry
 from texvlm.encoders.pooling import mean_tokens
 from texvlm.encoders.positions import PositionMethod, look_up, table_of
 from texvlm.encoders.statistics import HALF, statistics_for
+from texvlm.encoders.vision_tower import VisionTower, vision_body
 
 
-class NaFlexEncoder(Encoder):
+class NaFlexEncoder(VisionTower):
     """A NaFlex tower of SigLIP 2, with its pooling head or classifier. See Encoder for arguments and errors.
 
     With `positions="bilinear"` the table is read as the model's own resizing does, so that every uniform
@@ -35,7 +36,7 @@ class NaFlexEncoder(Encoder):
         std: Sequence[float] | None = None,
         positions: PositionMethod = "bilinear",
     ) -> None:
-        body = _body_of(model)
+        body = vision_body(model)
         check_takes_masks(body)
         side = body.embeddings.position_embedding_size
         mean, std = statistics_for(body.config.num_channels, mean=mean, std=std, default=HALF)
@@ -51,15 +52,6 @@ class NaFlexEncoder(Encoder):
             positions=positions,
         )
         table_of(self._entries, self.native_grid)
-
-    @property
-    def body(self) -> Any:
-        """The vision model."""
-        return _body_of(self.model)
-
-    @property
-    def _entries(self) -> torch.Tensor:
-        return cast(torch.Tensor, self.body.embeddings.position_embedding.weight)
 
     def rows(self, pixels: torch.Tensor) -> torch.Tensor:
         """(..., patch * patch * channels) of token pictures (..., channels, patch, patch): the channel runs fastest."""
@@ -95,10 +87,6 @@ class NaFlexEncoder(Encoder):
         # one picture an answer: the head takes a mask, but asks with one query only
         asked = self.body.head(tokens.repeat_interleave(answers, dim=0), bias.flatten(0, 1)[:, None, None])
         return cast(torch.Tensor, asked).view(views, answers, -1)
-
-
-def _body_of(model: nn.Module) -> Any:
-    return getattr(model, "vision_model", model)
 
 
 def resized(table: torch.Tensor, geometry: Geometry) -> torch.Tensor:

@@ -9,20 +9,21 @@ texvlm.encoders.similarity.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import nn
 
 from texvlm.encoders.attention import Attention, check_takes_masks, run_blocks
-from texvlm.encoders.base import Encoder, side_by_side, square_side
+from texvlm.encoders.base import side_by_side, square_side
 from texvlm.encoders.geometry import Geometry
 from texvlm.encoders.pooling import mean_tokens
 from texvlm.encoders.positions import PositionMethod, look_up, table_of
 from texvlm.encoders.statistics import HALF, statistics_for
+from texvlm.encoders.vision_tower import VisionTower, vision_body
 
 
-class SiglipEncoder(Encoder):
+class SiglipEncoder(VisionTower):
     """The picture side of a SigLIP of transformers. See Encoder for arguments and errors.
 
     Read-outs take part in the pooling head alone, whatever their `from_block`. `pooled` is the head's
@@ -39,7 +40,7 @@ class SiglipEncoder(Encoder):
         std: Sequence[float] | None = None,
         positions: PositionMethod = "bilinear",
     ) -> None:
-        body = _body_of(model)
+        body = vision_body(model)
         check_takes_masks(body)
         config = body.config
         patch, side = square_side(config.patch_size, what="patches"), square_side(config.image_size, what="pictures")
@@ -56,16 +57,6 @@ class SiglipEncoder(Encoder):
             positions=positions,
         )
         table_of(self._entries, self.native_grid)
-
-    @property
-    def body(self) -> Any:
-        """The vision model."""
-        return _body_of(self.model)
-
-    @property
-    def _entries(self) -> torch.Tensor:
-        """Position of every patch, (rows * columns, width)."""
-        return cast(torch.Tensor, self.body.embeddings.position_embedding.weight)
 
     def embed(self, pixels: torch.Tensor) -> torch.Tensor:
         """See Encoder."""
@@ -96,7 +87,3 @@ class SiglipEncoder(Encoder):
         mask = None if bias is None else bias.repeat_interleave(head.attention.num_heads, dim=0)
         read = head.attention(query, tokens, tokens, attn_mask=mask, need_weights=False)[0]
         return cast(torch.Tensor, read + head.mlp(head.layernorm(read)))
-
-
-def _body_of(model: nn.Module) -> Any:
-    return getattr(model, "vision_model", model)
