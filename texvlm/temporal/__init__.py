@@ -1,0 +1,1 @@
+"""Reuse of features over time: what did not change is not encoded again, and what is reused is bounded."""
