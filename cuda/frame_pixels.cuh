@@ -26,11 +26,12 @@
 struct FrameFields {
     unsigned long long base;            // address of the first pixel, or of its luma; or the texture object
     unsigned long long chroma;          // address of the first U; of TILES: each tile's slot, int, (rows, columns)
-    long long row, column, channel;     // bytes from one to the next; may be negative; of TILES: within a slot
+    long long row, column, channel;     // bytes from one to the next; may be negative; of TILES: within a slot;
+                                        // of TEXTURE: row and column are the picture's lowest texel
     long long chroma_row, chroma_column, chroma_channel;
     int width, height;
     int access;                         // whether groups can be read as words: TEXVLM_ACCESS_*
-    int flipped;                        // whether row 0 of the texture is the frame's last
+    int flipped;                        // whether the lowest row in the texture is the frame's last
     Colour colour;
 };
 
@@ -137,7 +138,8 @@ __device__ __forceinline__ void read_codes(const unsigned char* place, int (&cod
 
 __device__ __forceinline__ Texel read_pixel(const FrameFields& frame, int column, int row) {
     const int source_row = frame.flipped ? frame.height - 1 - row : row;
-    const float4 value = tex2D<float4>(frame.base, column + 0.5f, source_row + 0.5f);
+    const float4 value = tex2D<float4>(
+        frame.base, static_cast<int>(frame.column) + column + 0.5f, static_cast<int>(frame.row) + source_row + 0.5f);
     const float channels[4] = {value.x, value.y, value.z, TEXVLM_CHANNELS == 3 ? 1.0f : value.w};
 #if TEXVLM_FLOAT
     return Texel{{channels[0], channels[1], channels[2], channels[3]}};

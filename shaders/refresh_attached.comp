@@ -2,7 +2,7 @@
 // tiles that differ and levels 1..4 above them, and tells which tiles those were.
 //
 // Grid: x = TEXVLM_TILES (four) neighbouring tiles of a row, y = rows of tiles; threads: see columns.glsl.
-// Reads:  the application's image, from its texel (0, 0) on, and level 0 of one layer.
+// Reads:  a rectangle of the application's image, and level 0 of one layer.
 // Writes: levels 0..4, only texels of tiles that differ and above them; a byte for each tile.
 //
 // An image and not a sampler reads the source: what filters, mip range and comparison the application
@@ -12,10 +12,11 @@
 layout(TEXVLM_WORD_FORMAT, binding = 0) uniform uimage2DArray level0;
 layout(TEXVLM_SOURCE_FORMAT, binding = 5) readonly uniform image2D source;
 layout(std430, binding = 0) writeonly buffer Dirty { uint dirty[]; };  // four tiles to a word
-uniform ivec2 size;      // of the picture
-uniform int bottom_up;   // the source's row 0 is the picture's last
-uniform int take_all;    // every tile differs
-uniform float limit;     // largest difference that is no change, in texel values
+uniform ivec2 size;           // of the picture
+uniform ivec2 source_corner;  // its lowest texel in the source
+uniform int bottom_up;        // the lowest row is the picture's last
+uniform int take_all;         // every tile differs
+uniform float limit;          // largest difference that is no change, in texel values
 
 #if TEXVLM_TILES != 4
 #error "a workgroup's flags fill one word"
@@ -25,7 +26,7 @@ uniform float limit;     // largest difference that is no change, in texel value
 uvec4 source_words(ivec2 place) {
     place = min(place, size - 1);
     if (bottom_up != 0) place.y = size.y - 1 - place.y;
-    vec4 value = imageLoad(source, place);
+    vec4 value = imageLoad(source, source_corner + place);
 #if TEXVLM_CHANNELS == 3
     value.a = 1.0;
 #endif

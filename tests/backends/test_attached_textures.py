@@ -139,6 +139,31 @@ def test_a_texture_gives_the_bits_of_its_pixels(app, backend, rng, layers, origi
     app.expect_no_error()
 
 
+@pytest.mark.parametrize("form", [RGBA8, RGBA16F], ids=["rgba8", "rgba16f"])
+@pytest.mark.parametrize("origin", ["top-left", "bottom-left"])
+def test_a_picture_may_be_a_part_of_its_texture(app, backend, rng, origin, form):
+    whole, size = (90, 41), (37, 29)
+    stored = noise(rng, whole, form)
+    name = app.texture(form, whole)
+    app.put(name, stored)
+    texture = backend.create_texture(TextureSpec(size, layers=2, levels=6))
+    for layer, (x, y) in enumerate([(0, 0), (53, 12)]):
+        attached = backend.attach(name, TEXTURE_2D, size, corner=(x, y), origin=origin)
+        part = texels(stored, "uint8")[y : y + size[1], x : x + size[0], :3]
+        take(backend, texture, AttachedFrame(attached), None, layer=layer)
+        assert_bits(backend, texture, part[::-1] if origin == "bottom-left" else part, layer=layer)
+    drawn = [Rectangle(2, 3, 5, 5, (0.2, 0.4, 0.6, 1))]
+    app.draw(name, drawn)  # into the first part, outside of the second
+    assert not take(backend, texture, AttachedFrame(attached), 0, layer=1).any()
+
+
+@pytest.mark.parametrize("corner", [(-1, 0), (0, -1), (54, 0), (0, 13)])
+def test_a_part_lies_within_its_texture(app, backend, corner):
+    name = app.texture(RGBA8, (90, 41))
+    with pytest.raises(ValueError, match=r"of a picture of 37 x 29 in 90 x 41 texels; accepted: \(0..53, 0..12\)"):
+        backend.attach(name, TEXTURE_2D, (37, 29), corner=corner)
+
+
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_only_what_was_drawn_is_written(app, backend, size, rng):
     start = rng.integers(0, 256, (size[1], size[0], 4), dtype=np.uint8)

@@ -41,6 +41,7 @@ def examine(
     size: tuple[int, int],
     *,
     layer: int = 0,
+    corner: tuple[int, int] = (0, 0),
     level: int = 0,
     origin: Origin = "top-left",
     format: SourceFormat | None = None,
@@ -51,8 +52,9 @@ def examine(
         gl: calls on that context.
         name: OpenGL's name of the texture.
         target: GL_TEXTURE_2D (0x0DE1) or GL_TEXTURE_2D_ARRAY (0x8C1A).
-        size: (width, height) of the picture, from texel (0, 0) on; the image may be larger.
+        size: (width, height) of the picture; the image may be larger.
         layer: of an array texture.
+        corner: lowest texel (column, row) of the picture in the image.
         level: mip level; others than 0 need immutable storage.
         origin: "bottom-left" for what OpenGL drew, "top-left" for what was uploaded first row first.
         format: what the texture is expected to hold; None for whatever it does.
@@ -62,6 +64,7 @@ def examine(
     """
     check_frame_size(size)
     size = (index(size[0]), index(size[1]))
+    corner = (index(corner[0]), index(corner[1]))
     if target not in TARGETS:
         raise ValueError(f"target {target:#06x}; accepted: GL_TEXTURE_2D (0x0de1), GL_TEXTURE_2D_ARRAY (0x8c1a)")
     if origin not in ("top-left", "bottom-left"):
@@ -92,10 +95,15 @@ def examine(
     width, height, layers = (_level(gl, name, level, what) for what in _EXTENT)
     if size[0] > width or size[1] > height:
         raise ValueError(f"size {size[0]} x {size[1]}; level {level} of texture {name} has {width} x {height} texels")
+    if not (0 <= corner[0] <= width - size[0] and 0 <= corner[1] <= height - size[1]):
+        raise ValueError(
+            f"corner {corner} of a picture of {size[0]} x {size[1]} in {width} x {height} texels; "
+            f"accepted: (0..{width - size[0]}, 0..{height - size[1]})"
+        )
     if not 0 <= layer < (layers if target == names.TEXTURE_2D_ARRAY else 1):
         raise ValueError(f"layer {layer}; texture {name} has 0..{layers - 1}")
     gl.check(f"attach texture {name}")
-    return SourceImage(name, target, size, layer, level, origin, FORMATS[code])
+    return SourceImage(name, target, size, layer, corner, level, origin, FORMATS[code])
 
 
 def require_unchanged(gl: GlApi, image: SourceImage) -> None:
@@ -104,8 +112,8 @@ def require_unchanged(gl: GlApi, image: SourceImage) -> None:
         width, height, layers = (_level(gl, image.name, image.level, what) for what in _EXTENT)
         if (
             _level(gl, image.name, image.level, names.TEXTURE_INTERNAL_FORMAT) == _STORAGE[image.format]
-            and width >= image.size[0]
-            and height >= image.size[1]
+            and width >= image.corner[0] + image.size[0]
+            and height >= image.corner[1] + image.size[1]
             and layers > image.layer
         ):
             return
@@ -164,6 +172,7 @@ class AttachedReader:
         ):
             gl.glProgramUniform1i(program.name, program.location(uniform), int(value))
         gl.glProgramUniform2i(program.name, program.location("size"), *image.size)
+        gl.glProgramUniform2i(program.name, program.location("source_corner"), *image.corner)
         gl.glProgramUniform1f(program.name, program.location("limit"), limit)
         size = rows * pitch * TILES_PER_GROUP
         block = self._staging.take(size)

@@ -21,12 +21,14 @@ class ImageChoice(TypedDict, total=False):
     """Which image of a texture, and how it is to be read; what is left out takes the first value named.
 
     layer: 0, or another one of an array texture.
+    corner: (0, 0), or the texel (column, row), counted as the texture counts them, at which the picture starts.
     level: mip level 0, or another one, which needs immutable storage.
     origin: "top-left" for what was uploaded first row first, "bottom-left" for what OpenGL drew.
     format: None for whatever the texture holds, or what it is expected to hold.
     """
 
     layer: int
+    corner: tuple[int, int]
     level: int
     origin: Origin
     format: SourceFormat | None
@@ -39,8 +41,9 @@ class SourceImage:
     Attributes:
         name: OpenGL's name of the texture.
         target: GL_TEXTURE_2D or GL_TEXTURE_2D_ARRAY.
-        size: (width, height) of the picture, which starts at texel (0, 0) of the image.
+        size: (width, height) of the picture.
         layer: of an array; 0 for a plain texture.
+        corner: lowest texel (column, row) of the picture in the image.
         level: mip level.
         origin: whether texel row 0 is the picture's first row or its last.
         format: of its texels.
@@ -50,6 +53,7 @@ class SourceImage:
     target: int
     size: tuple[int, int]
     layer: int
+    corner: tuple[int, int]
     level: int
     origin: Origin
     format: SourceFormat

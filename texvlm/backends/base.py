@@ -238,8 +238,10 @@ class Backend(ABC):
         Args:
             name: OpenGL's name of the texture.
             target: GL_TEXTURE_2D (0x0DE1) or GL_TEXTURE_2D_ARRAY (0x8C1A).
-            size: (width, height) of the picture, from texel (0, 0) on; the image may be larger.
+            size: (width, height) of the picture; the image may be larger.
             layer: of an array texture.
+            corner: the picture's lowest texel (column, row) in the image, as the texture counts them: (0, 0), or
+                where one eye's half of a side-by-side picture starts.
             level: mip level; others than the base level need immutable storage.
             origin: "bottom-left" for what OpenGL drew, "top-left" for what was uploaded first row first.
             format: what the texture is expected to hold; None for whatever it does.

@@ -89,7 +89,7 @@ class Attachments:
             level = interop.run(lambda: driver.mapped_level(registered.resource, image.layer, image.level))
             texture = driver.create_level_texture_object(level, normalised=image.format == "rgba8")
             try:
-                yield FramePixels.from_texture(texture, image.size, origin=image.origin)
+                yield FramePixels.from_texture(texture, image.size, corner=image.corner, origin=image.origin)
             finally:
                 self._retired.add(partial(destroy_objects, driver, ArrayObjects(texture, ())), stream)
         finally:

@@ -161,7 +161,9 @@ class FramePixels:
         return cls(frame.size, source, _ACCEPTED[source][0], fields, (luma, chroma))
 
     @classmethod
-    def from_texture(cls, texture: int, size: tuple[int, int], *, origin: Origin = "top-left") -> FramePixels:
+    def from_texture(
+        cls, texture: int, size: tuple[int, int], *, corner: tuple[int, int] = (0, 0), origin: Origin = "top-left"
+    ) -> FramePixels:
         """A frame from a texture object of `Driver.create_level_texture_object`: RGBA, values as floats.
 
         A uint8 texture array stores clamp(value, 0, 1) * 255, rounded half up; one of float32 stores values
@@ -169,10 +171,12 @@ class FramePixels:
 
         Args:
             texture: samples one plain 2D array of four channels.
-            size: (width, height) of its content, texels.
-            origin: where row 0 lies.
+            size: (width, height) of the picture, texels.
+            corner: its lowest texel (column, row) in the array.
+            origin: where its lowest row lies.
         """
         fields = _fields(size, texture, Access.STRIDED)
+        fields["column"], fields["row"] = corner
         fields["flipped"] = _is_flipped(origin)
         return cls(size, Source.TEXTURE, _ACCEPTED[Source.TEXTURE][0], fields)
 
