@@ -170,11 +170,21 @@ def _query(*, text: str = "", model: str = "", **options: Any) -> Evidence:
     return QueryRelevance(similarity, text, **options)
 
 
+def _priorities(**options: Any) -> Evidence:
+    # by its name: the temporal part stands above this one
+    made: Evidence = importlib.import_module("texvlm.temporal.priorities").Priorities(**options)
+    return made
+
+
 EVIDENCE: dict[str, tuple[Callable[..., Evidence], Readers]] = {
     "changes": (Changes, {"decay_s": _number}),
     "saliency": (Saliency, {"longest": _whole}),
     "colour": (_coloured, {"rgb": _colour, "tolerance": _number}),
     "template": (_template, {"file": str, "least": _number}),
+    "priorities": (
+        _priorities,
+        {"levels": _whole, "longest": _whole, "noise": _number, "decay_s": _number},
+    ),
     "query": (_query, {"text": str, "model": str, "every_s": _number, "longest": _whole}),
 }
 """Name -> what makes it, and the readers of its options."""
@@ -296,6 +306,7 @@ LOOKS: dict[str, Callable[[str, Options], LookPolicy]] = {
     "gaze": _gaze,
     "changes": _evidence,
     "saliency": _evidence,
+    "priorities": _evidence,
     "colour": _evidence,
     "template": _evidence,
     "query": _evidence,
