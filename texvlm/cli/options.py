@@ -54,8 +54,8 @@ LookOption = Annotated[
     typer.Option(
         "--look",
         metavar="POLICY",
-        help="Look by a policy: saliency, changes, colour, template, query, pursuit, saccades, regions, moving, gaze, "
-        "fixed, or package.module.Policy; options as saccades:of=changes,rate_hz=3.",
+        help="Look by a policy: saliency, changes, priorities, colour, template, query, pursuit, saccades, regions, "
+        "moving, gaze, fixed, or package.module.Policy; options as saccades:of=changes,rate_hz=3.",
         rich_help_panel=SAMPLING,
     ),
 ]
