@@ -82,12 +82,12 @@ class MotionField:
     @property
     def rows(self) -> int:
         """Cells down."""
-        return self.flow.shape[0]
+        return int(self.flow.shape[0])
 
     @property
     def columns(self) -> int:
         """Cells across."""
-        return self.flow.shape[1]
+        return int(self.flow.shape[1])
 
     @property
     def valid_share(self) -> float:
@@ -220,4 +220,5 @@ def _shares(old: int, old_cell: float, new: int, new_cell: float) -> NDArray[np.
     else:
         centres = np.clip((np.arange(new)[:, None] + 0.5) * new_cell / old_cell - 0.5, 0, old - 1)
         weights = np.clip(1 - np.abs(centres - np.arange(old)), 0, None)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    shares: NDArray[np.float32] = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return shares
