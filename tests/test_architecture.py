@@ -28,7 +28,7 @@ RANKS = [
     {"backends"},
     {"tokens", "sources", "views"},
     {"fixation"},
-    {"budget"},
+    {"budget", "gaze"},
     {"residency"},
     {"token_cache", "frame_graph", "engine_options", "gl_verbs", "resident_blocks"},
     {"engine"},

@@ -16,21 +16,22 @@ survive a fork: the child's calls raise ClosedError.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from operator import index
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
 from texvlm.backends import open_backend
-from texvlm.backends.attached import AttachedFrame, AttachedTexture, ImageChoice, check_as_attached
+from texvlm.backends.attached import AttachedFrame, AttachedTexture, check_as_attached
 from texvlm.backends.base import Backend, Counters, Filtering
 from texvlm.device_frames import take_frame
 from texvlm.engine_options import DEFAULT_THRESHOLD, check_options, device_of, normalisation_for, statistics_of, wish_of
 from texvlm.frame_graph import FrameGraph, check_capturable
 from texvlm.frames import Origin
+from texvlm.gl_verbs import GlTextureVerbs
 from texvlm.guard import CallGuard
 from texvlm.layouts import Layout, make_layout
 from texvlm.layouts.table import Table
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from texvlm.backends.base import Picture
 
 
-class Engine:
+class Engine(GlTextureVerbs):
     """Keeps the frames of one or more sources as mip-mapped textures and samples tokens from them.
 
     Args:
@@ -173,34 +174,6 @@ class Engine:
                 self._backend.release_frames()
             self._pts[source] = np.nan if picture.pts is None else picture.pts
             return report
-
-    def attach_gl_texture(
-        self, name: int, target: int, size: tuple[int, int], **image: Unpack[ImageChoice]
-    ) -> AttachedTexture:
-        """A texture of the application's as a source of frames, without a copy through the host.
-
-        `submit` it for every frame drawn, with its context current on the calling thread, as here. See
-        Backend.attach for arguments and errors.
-        """
-        with self._guard.call("attach_gl_texture"):
-            self._attached.append(self._backend.attach(name, target, size, **image))
-            return self._attached[-1]
-
-    def detach_gl_texture(self, texture: AttachedTexture) -> None:
-        """Let go of it; the application may delete it afterwards. What was taken from it stays."""
-        if not isinstance(texture, AttachedTexture):
-            raise TypeError(f"{texture!r} is no attached texture; give what attach_gl_texture returned")
-        with self._guard.call("detach_gl_texture"):
-            self._backend.detach(texture)
-            self._attached = [other for other in self._attached if other is not texture]
-
-    def lent_to_gl(self) -> AbstractContextManager[int]:
-        """OpenGL's name of the texture array, an array texture with a layer a source: OpenGL's until the scope ends.
-
-        Of the backends whose arrays CUDA and OpenGL share; CUDA takes neither frames nor tokens meanwhile.
-        """
-        with self._guard.call("lent_to_gl"):
-            return self._backend.lent_to_gl(self._store.texture)
 
     # ------------------------------------------------------------------ tokens out
 

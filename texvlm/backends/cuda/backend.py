@@ -24,14 +24,13 @@ from numpy.typing import NDArray
 from texvlm.backends._checks import check_frame, check_layer, check_sample, check_tiles
 from texvlm.backends.attached import AttachedFrame
 from texvlm.backends.base import Counters, Filtering, Normalisation, PendingTiles, Texture, TokenKeeper
-from texvlm.backends.capture import CaptureRequest, FrameRecording
 from texvlm.backends.cuda.api import Driver, Stream
 from texvlm.backends.cuda.arrays import CudaTexture, OwnArray, Storage, array_bytes, create_texture, describe_memory
-from texvlm.backends.cuda.attached import AttachingBackend, Attachments
+from texvlm.backends.cuda.attached import Attachments
+from texvlm.backends.cuda.capturing import CapturingBackend
 from texvlm.backends.cuda.deferred import Deferred
 from texvlm.backends.cuda.device_state import TOTALS, CudaKeeper, DeviceTiles, Parts, to_mask
-from texvlm.backends.cuda.frame_pixels import FramePixels, all_resident, lies_on_host, resident_pixels
-from texvlm.backends.cuda.graphs import CapturedFrame
+from texvlm.backends.cuda.frame_pixels import FramePixels, lies_on_host, resident_pixels
 from texvlm.backends.cuda.host_frames import HostFrames
 from texvlm.backends.cuda.host_policy import HostDetection, HostPolicy
 from texvlm.backends.cuda.ingest import Ingest
@@ -51,7 +50,7 @@ if TYPE_CHECKING:
     from texvlm.backends.base import Picture
 
 
-class CudaBackend(AttachingBackend):
+class CudaBackend(CapturingBackend):
     """Texture arrays of one CUDA device. Safe from any thread, one call at a time (the engine sees to it).
 
     Calls may come on different streams: each waits, on the device, for what the last one queued.
@@ -253,30 +252,6 @@ class CudaBackend(AttachingBackend):
         self._check_open()
         with self._queue("plan") as stream:
             return self._planner.plan(layout, sizes, layers, fixations, weights, stream=stream)
-
-    # ------------------------------------------------------------------ captured frames
-
-    def capture(self, request: CaptureRequest, frames: Sequence[Picture]) -> CapturedFrame:
-        """See Backend."""
-        handle = self._handle(request.texture)
-        with self._queue() as stream:
-            return CapturedFrame(self._parts, handle, request, all_resident(frames, self.device), stream)
-
-    def replay(self, recording: FrameRecording, frames: Sequence[Picture], fixations: torch.Tensor | None) -> None:
-        """See Backend. One launch."""
-        assert isinstance(recording, CapturedFrame), "this backend captured it"
-        with self._queue("replay") as stream:
-            recording.place(all_resident(frames, self.device), fixations, stream)
-            self._host_frames.written(*recording.written, stream)
-            recording.launch(stream)
-            self._counted.tiles_compared += recording.tiles
-
-    def release(self, recording: FrameRecording) -> None:
-        """See Backend. Waits for replays under way."""
-        assert isinstance(recording, CapturedFrame), "this backend captured it"
-        with self._queue(), ExitStack() as steps:  # as in destroy_texture
-            steps.callback(recording.close)
-            steps.callback(self._wait_for_device)
 
     # ------------------------------------------------------------------ the rest
 
