@@ -156,7 +156,7 @@ def _open_dis(preset: Preset) -> Any:
         "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
         "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
     }
-    search = cv2.DISOpticalFlow_create(numbers[preset])
+    search = cv2.DISOpticalFlow.create(numbers[preset])
     search.setFinestScale(0)  # the mips are the scales above: a preset's own would be left out twice
     return search
 
