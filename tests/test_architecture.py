@@ -62,6 +62,7 @@ ONLY_IN = {  # libraries that one part alone may import
     "safetensors": {"store"},
     "transformers": {"encoders"},
     "cv2": {"bench", "cli", "motion"},
+    "pyarrow": {"gaze"},
 }
 
 

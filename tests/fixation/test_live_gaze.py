@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fixation.scenes import places, plain, scenes_of
 
-from texvlm.fixation import GazeSample, LiveGaze, OneEuro, Scene
+from texvlm.fixation import GazePoint, LiveGaze, OneEuro, Scene
 
 STEP_S = 1 / 120
 
@@ -23,7 +23,7 @@ def follow(policy, scene, points, *, per_frame=4, valid=None):
     looks = []
     for first in range(0, len(points), per_frame):
         samples = tuple(
-            GazeSample(k * STEP_S, *points[k], valid=valid is None or bool(valid[k]))
+            GazePoint(k * STEP_S, *points[k], valid=valid is None or bool(valid[k]))
             for k in range(first, min(first + per_frame, len(points)))
         )
         looks.append(policy.look(replace(scene, gaze=samples, time_s=samples[-1].time_s)))
@@ -83,17 +83,17 @@ def test_after_a_long_loss_the_eye_may_be_anywhere(scene):
 
 def test_samples_that_are_no_numbers_are_a_blink(scene):
     policy = LiveGaze()
-    policy.look(replace(scene, gaze=(GazeSample(0, 0.3, 0.3),)))
-    look = policy.look(replace(scene, gaze=(GazeSample(0.01, float("nan"), 0.5),)))
+    policy.look(replace(scene, gaze=(GazePoint(0, 0.3, 0.3),)))
+    look = policy.look(replace(scene, gaze=(GazePoint(0.01, float("nan"), 0.5),)))
     assert look.fixations.tolist() == [[0.3, 0.3]]
 
 
 @pytest.mark.parametrize("time", [0.5, float("nan")])
 def test_times_never_go_back(scene, time):
     policy = LiveGaze()
-    policy.look(replace(scene, gaze=(GazeSample(1.0, 0.3, 0.3),)))
+    policy.look(replace(scene, gaze=(GazePoint(1.0, 0.3, 0.3),)))
     with pytest.raises(ValueError, match="never go back"):
-        policy.look(replace(scene, gaze=(GazeSample(time, 0.3, 0.3),)))
+        policy.look(replace(scene, gaze=(GazePoint(time, 0.3, 0.3),)))
 
 
 def test_both_eyes_at_one_time_count_once():

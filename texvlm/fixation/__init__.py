@@ -20,13 +20,13 @@ from __future__ import annotations
 from texvlm.fixation.choosing import Fixed, Follow, FollowMap, PeakRegions, Peaks, Regions, Saccades, Several
 from texvlm.fixation.evidence import Attention, Changes, Evidence, QueryRelevance, Saliency, Similarity
 from texvlm.fixation.gaze_track import Coverage, GazeTrack
-from texvlm.fixation.live_gaze import LiveGaze, OneEuro
+from texvlm.fixation.live_gaze import GazeFilter, LiveGaze, OneEuro
 from texvlm.fixation.look import Look, LookArguments, LookPolicy, engine_arguments
 from texvlm.fixation.looker import Looker
 from texvlm.fixation.named import LOOKS, NamedLook, parse_look
 from texvlm.fixation.paths import FixationPath, FixedFixation, MovingFixation, parse_fixation
 from texvlm.fixation.pursuit import Pursuit
-from texvlm.fixation.scene import GazeSample, Mips, Scene, scene_of
+from texvlm.fixation.scene import GazePoint, GazeSample, Mips, Scene, scene_of
 from texvlm.fixation.score_map import Peak, Region, ScoreMap, find_peaks, region_around, region_map, token_map
 from texvlm.fixation.targets import ColourTarget, TemplateTarget
 
@@ -42,6 +42,8 @@ __all__ = [
     "FixedFixation",
     "Follow",
     "FollowMap",
+    "GazeFilter",
+    "GazePoint",
     "GazeSample",
     "GazeTrack",
     "LiveGaze",

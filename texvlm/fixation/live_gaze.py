@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from texvlm.fixation.evidence import check_positive
 from texvlm.fixation.look import Look
-from texvlm.fixation.scene import GazeSample, Scene
+from texvlm.fixation.scene import GazePoint, Scene
 
 Point = NDArray[np.float64]
 
@@ -64,8 +64,65 @@ class OneEuro:
 
 
 @dataclass(slots=True, eq=False)
+class GazeFilter:
+    """Gaze points of one eye or pointer in, in the order of time; where it looks at any later moment out.
+
+    Attributes:
+        min_cutoff_hz: see OneEuro.
+        beta: see OneEuro.
+        reach: longest way that is predicted, frame sides.
+        blink_s: longest gap that counts as a blink; after a longer one the filter starts anew, because the eye
+            may have gone anywhere behind the lid.
+        last_s: time of the last valid point, seconds; -inf before the first.
+        shut: the last point was not valid.
+    """
+
+    min_cutoff_hz: float = 1.5
+    beta: float = 10.0
+    reach: float = 0.1
+    blink_s: float = 0.4
+    last_s: float = field(default=-math.inf, init=False)
+    shut: bool = field(default=False, init=False)
+    _filter: OneEuro = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._filter = OneEuro(self.min_cutoff_hz, self.beta)
+        if not 0 <= self.reach < math.inf:
+            raise ValueError(f"reach is {self.reach}; accepted: frame sides, 0 or above")
+        check_positive("blink_s", self.blink_s, "seconds")
+
+    @property
+    def value(self) -> Point | None:
+        """The smoothed gaze (u, v) at `last_s`; None before the first valid point."""
+        return self._filter.value
+
+    def take(self, point: GazePoint) -> bool:
+        """The next point; whether it counted. ValueError for a time that is not finite or goes back."""
+        if not math.isfinite(point.time_s) or point.time_s < self.last_s:
+            raise ValueError(
+                f"gaze sample at {point.time_s} s after one at {self.last_s} s; times are finite and never go back"
+            )
+        self.shut = not (point.valid and math.isfinite(point.u) and math.isfinite(point.v))
+        if self.shut:
+            return False
+        elapsed = point.time_s - self.last_s
+        if elapsed > self.blink_s:
+            self._filter.restart()
+        self._filter.step(np.array([point.u, point.v], np.float64), elapsed)
+        self.last_s = point.time_s
+        return True
+
+    def lead(self, time_s: float | None, *, latency_s: float = 0.0) -> Point:
+        """How far the eye will have gone from `value` so long after a moment, at its speed, `reach` at most."""
+        age = 0.0 if time_s is None else min(max(time_s - self.last_s, 0.0), self.blink_s)
+        ahead = self._filter.speed * (age + latency_s)
+        far = float(np.hypot(*ahead))
+        return ahead * min(1.0, self.reach / far) if far > 0 else ahead
+
+
+@dataclass(slots=True, eq=False)
 class LiveGaze:
-    """Follows the gaze samples, or the pointer, that come with each scene.
+    """Follows the gaze points, or the pointer, that come with each scene.
 
     Without a valid sample (a blink, a lost eye) the look holds. After more than `blink_s` of that, the
     filter starts anew with the next sample, because the eye may have gone anywhere behind the lid.
@@ -86,48 +143,26 @@ class LiveGaze:
     latency_s: float = 0.0
     reach: float = 0.1
     blink_s: float = 0.4
-    _filter: OneEuro = field(init=False, repr=False)
-    _last_s: float = field(default=-math.inf, init=False, repr=False)
+    _filter: GazeFilter = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._filter = OneEuro(self.min_cutoff_hz, self.beta)
+        self._filter = GazeFilter(self.min_cutoff_hz, self.beta, self.reach, self.blink_s)
         if not 0 <= self.latency_s < math.inf:
             raise ValueError(f"latency_s is {self.latency_s}; accepted: seconds, 0 for none")
-        if not 0 <= self.reach < math.inf:
-            raise ValueError(f"reach is {self.reach}; accepted: frame sides, 0 or above")
-        check_positive("blink_s", self.blink_s, "seconds")
 
     def look(self, scene: Scene) -> Look:
         """See LookPolicy; ValueError for samples whose times are not finite or go back."""
         fresh = False
-        for sample in scene.gaze:
-            fresh |= self._take(sample)
+        for point in scene.gaze:
+            fresh |= self._filter.take(point)
         at = self._filter.value
         if at is None:
             return Look(np.array([0.5, 0.5]), why="gaze: none yet")
         if not fresh:
             return Look(at, why="gaze: no sample, holds")
-        age = 0.0 if scene.time_s is None else min(max(scene.time_s - self._last_s, 0.0), self.blink_s)
-        ahead = self._filter.speed * (age + self.latency_s)
-        far = float(np.hypot(*ahead))
-        ahead = ahead * min(1.0, self.reach / far) if far > 0 else ahead
-        why = "gaze" if far == 0 or self.latency_s == 0 else f"gaze, {1000 * self.latency_s:.0f} ms ahead"
+        ahead = self._filter.lead(scene.time_s, latency_s=self.latency_s)
+        why = "gaze" if not ahead.any() or self.latency_s == 0 else f"gaze, {1000 * self.latency_s:.0f} ms ahead"
         return Look(at + ahead, why=why)
-
-    def _take(self, sample: GazeSample) -> bool:
-        """One sample into the filter; whether it counted."""
-        if not math.isfinite(sample.time_s) or sample.time_s < self._last_s:
-            raise ValueError(
-                f"gaze sample at {sample.time_s} s after one at {self._last_s} s; times are finite and never go back"
-            )
-        if not (sample.valid and math.isfinite(sample.u) and math.isfinite(sample.v)):
-            return False
-        elapsed = sample.time_s - self._last_s
-        if elapsed > self.blink_s:
-            self._filter.restart()
-        self._filter.step(np.array([sample.u, sample.v], np.float64), elapsed)
-        self._last_s = sample.time_s
-        return True
 
 
 def _gain(cutoff_hz: float, elapsed_s: float) -> float:

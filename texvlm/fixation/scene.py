@@ -49,8 +49,8 @@ class Resident(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class GazeSample:
-    """One measurement of an eye tracker or pointer.
+class GazePoint:
+    """Where an eye or a pointer was on the frame, at one moment. What an eye tracker gives: texvlm.gaze.GazeSample.
 
     Attributes:
         time_s: when, on the clock of the frames.
@@ -63,6 +63,10 @@ class GazeSample:
     u: float
     v: float
     valid: bool = True
+
+
+GazeSample = GazePoint
+"""Its former name."""
 
 
 class Mips:
@@ -128,7 +132,7 @@ class Scene:
     mips: Mips
     time_s: float | None = None
     report: FrameReport | None = None
-    gaze: tuple[GazeSample, ...] = ()
+    gaze: tuple[GazePoint, ...] = ()
     attention: NDArray[np.floating[Any]] | None = None
     features: object | None = None
 
@@ -139,7 +143,7 @@ def scene_of(
     *,
     time_s: float | None = None,
     report: FrameReport | None = None,
-    gaze: Sequence[GazeSample] = (),
+    gaze: Sequence[GazePoint] = (),
     attention: NDArray[np.floating[Any]] | None = None,
     features: object | None = None,
 ) -> Scene:
