@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from texvlm.encoders.attention import Attention, plan_attention, run_blocks
 from texvlm.encoders.base import Encoder, side_by_side
+from texvlm.encoders.block_encoder import BlockEncoder
 from texvlm.encoders.features import Features
 from texvlm.encoders.geometry import Geometry
 from texvlm.encoders.handover import hand_over
@@ -24,6 +25,7 @@ from texvlm.encoders.readout import Readout
 __all__ = [
     "ADAPTERS",
     "Attention",
+    "BlockEncoder",
     "Encoder",
     "Features",
     "Geometry",

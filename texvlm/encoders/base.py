@@ -201,21 +201,30 @@ class Encoder(nn.Module, ABC):
         if padding is not None:  # a hidden row still meets a weight of zero, and zero times NaN is NaN
             pixels = pixels.masked_fill(padding[..., None, None], 0)
         hidden = self.embed(pixels.flatten(0, 1)).reshape(views, tokens, -1)
-        if (positions := self.positions(geometry)) is not None:
-            hidden = hidden + positions.to(hidden.dtype)
-        if self.scale is not None:
-            hidden = hidden + self.scale(token_scales(geometry, self.native_grid)).to(hidden.dtype)
+        for added in self.placement(geometry):
+            hidden = hidden + added.to(hidden.dtype)
         prefix = self.prefix()
         if prefix is not None:
             hidden = torch.cat([prefix.expand(views, -1, -1).to(hidden.dtype), hidden], dim=1)
         attention = plan_attention(
             geometry, prefix=self.prefix_tokens, dtype=hidden.dtype, weights=weights, from_block=from_block
         )
-        hidden = self.run(hidden, geometry, attention)
-        before = hidden.shape[1] - tokens
+        return self.read(self.run(hidden, geometry, attention), geometry, attention)
+
+    def placement(self, geometry: Geometry) -> list[torch.Tensor]:
+        """What is added to each embedded token for where it lies and how large it is, (views, tokens, width) each."""
+        position = self.positions(geometry)
+        added = [] if position is None else [position]
+        if self.scale is not None:
+            added.append(self.scale(token_scales(geometry, self.native_grid)))
+        return added
+
+    def read(self, hidden: torch.Tensor, geometry: Geometry, attention: Attention) -> Encoded:
+        """What `run` left, (views, prefix + read-outs + tokens, width), told apart, with the answers."""
+        before = hidden.shape[1] - geometry.padding.shape[1]
         found = hidden[:, before:]
-        if padding is not None:
-            found = found.masked_fill(padding, 0)
+        if not geometry.full:
+            found = found.masked_fill(geometry.padding[..., None], 0)
         pooled, regions = self._answers(hidden[:, :before], found, attention)
         return Encoded(found, hidden[:, : self.prefix_tokens], pooled, regions)
 

@@ -13,7 +13,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from texvlm.encoders.attention import Attention, check_takes_masks, run_blocks
+from texvlm.encoders.attention import Attention, check_takes_masks
 from texvlm.encoders.base import side_by_side, square_side
 from texvlm.encoders.geometry import Geometry
 from texvlm.encoders.pooling import mean_answers
@@ -67,9 +67,9 @@ class CLIPEncoder(VisionTower):
         """See Encoder."""
         return cast(torch.Tensor, self.body.embeddings.class_embedding + self._entries[:1])[None]
 
-    def run(self, hidden: torch.Tensor, geometry: Geometry, attention: Attention) -> torch.Tensor:
-        """See Encoder. The model gives its tokens as the last block leaves them, without a norm."""
-        return run_blocks(self.body.encoder.layers, self.body.pre_layrnorm(hidden), attention)
+    def enter(self, hidden: torch.Tensor) -> torch.Tensor:
+        """See BlockEncoder. The model gives its tokens as the last block leaves them, without a norm."""
+        return cast(torch.Tensor, self.body.pre_layrnorm(hidden))
 
     def pool(self, states: torch.Tensor) -> torch.Tensor:
         """See Encoder."""

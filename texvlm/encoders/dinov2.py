@@ -14,15 +14,16 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from texvlm.encoders.attention import Attention, check_takes_masks, run_blocks
-from texvlm.encoders.base import Encoder, side_by_side, square_side
+from texvlm.encoders.attention import Attention, check_takes_masks
+from texvlm.encoders.base import side_by_side, square_side
+from texvlm.encoders.block_encoder import BlockEncoder
 from texvlm.encoders.geometry import Geometry
 from texvlm.encoders.pooling import mean_answers
 from texvlm.encoders.positions import PositionMethod, look_up, table_of
 from texvlm.encoders.statistics import IMAGENET, statistics_for
 
 
-class DINOv2Encoder(Encoder):
+class DINOv2Encoder(BlockEncoder):
     """A DINOv2 of transformers, with its classifier where it has one. See Encoder for arguments and errors.
 
     `pooled` is the normed class token; with a classifier it is class token and mean token, which that
@@ -89,10 +90,18 @@ class DINOv2Encoder(Encoder):
         registers = getattr(embeddings, "register_tokens", None)
         return cast(torch.Tensor, first if registers is None else torch.cat([first, registers], dim=1))
 
-    def run(self, hidden: torch.Tensor, geometry: Geometry, attention: Attention) -> torch.Tensor:
-        """See Encoder."""
-        hidden = self.body.embeddings.dropout(hidden)
-        return cast(torch.Tensor, self.body.layernorm(run_blocks(self.body.encoder.layer, hidden, attention)))
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        """See BlockEncoder."""
+        return cast(Sequence[nn.Module], self.body.encoder.layer)
+
+    def enter(self, hidden: torch.Tensor) -> torch.Tensor:
+        """See BlockEncoder."""
+        return cast(torch.Tensor, self.body.embeddings.dropout(hidden))
+
+    def leave(self, hidden: torch.Tensor) -> torch.Tensor:
+        """See BlockEncoder."""
+        return cast(torch.Tensor, self.body.layernorm(hidden))
 
     def _answers(
         self, before: torch.Tensor, tokens: torch.Tensor, attention: Attention

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 import torch
+from torch import nn
 
-from texvlm.encoders.attention import Attention, run_blocks
-from texvlm.encoders.base import Encoder, side_by_side, square_side
+from texvlm.encoders.base import side_by_side, square_side
+from texvlm.encoders.block_encoder import BlockEncoder
 from texvlm.encoders.geometry import Geometry
 from texvlm.encoders.positions import PositionMethod, rope_coordinates
 from texvlm.encoders.statistics import IMAGENET, statistics_for
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import DINOv3ViTModel
 
 
-class DINOv3Encoder(Encoder):
+class DINOv3Encoder(BlockEncoder):
     """A DINOv3 ViT of transformers. See Encoder for arguments and errors; `positions` has no table to read."""
 
     def __init__(
@@ -72,14 +73,17 @@ class DINOv3Encoder(Encoder):
         return torch.cat([embeddings.cls_token, embeddings.register_tokens], dim=1)
 
     def rotations(self, geometry: Geometry) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cosine and sine of each token's angles, (views, 1, tokens, head width), alike for all heads."""
+        """See BlockEncoder: alike for all heads."""
         frequencies = self.body.rope_embeddings.inv_freq
         angles = 2 * math.pi * rope_coordinates(geometry)[..., None] * frequencies.float()
         angles = angles.flatten(-2).tile(2)[:, None]  # all of y, then all of x, then both again
         return angles.cos().to(self.dtype), angles.sin().to(self.dtype)
 
-    def run(self, hidden: torch.Tensor, geometry: Geometry, attention: Attention) -> torch.Tensor:
-        """See Encoder."""
-        rotations = self.rotations(geometry)
-        hidden = run_blocks(self.body.model.layer, hidden, attention, position_embeddings=rotations)
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        """See BlockEncoder."""
+        return cast(Sequence[nn.Module], self.body.model.layer)
+
+    def leave(self, hidden: torch.Tensor) -> torch.Tensor:
+        """See BlockEncoder."""
         return cast(torch.Tensor, self.body.norm(hidden))

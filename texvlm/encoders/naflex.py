@@ -11,7 +11,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from texvlm.encoders.attention import Attention, check_takes_masks, run_blocks
+from texvlm.encoders.attention import check_takes_masks
 from texvlm.encoders.base import square_side
 from texvlm.encoders.geometry import Geometry
 from texvlm.encoders.pooling import mean_tokens
@@ -69,10 +69,9 @@ class NaFlexEncoder(VisionTower):
     def prefix(self) -> None:
         """None: the head asks with a query of its own."""
 
-    def run(self, hidden: torch.Tensor, geometry: Geometry, attention: Attention) -> torch.Tensor:
-        """See Encoder."""
-        states = run_blocks(self.body.encoder.layers, hidden, attention)
-        return cast(torch.Tensor, self.body.post_layernorm(states))
+    def leave(self, hidden: torch.Tensor) -> torch.Tensor:
+        """See BlockEncoder."""
+        return cast(torch.Tensor, self.body.post_layernorm(hidden))
 
     def pool_tokens(self, tokens: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor | None:
         """See Encoder: the head's answers; the mean of the tokens for a classifier, which has no head."""

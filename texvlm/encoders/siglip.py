@@ -14,7 +14,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from texvlm.encoders.attention import Attention, check_takes_masks, run_blocks
+from texvlm.encoders.attention import check_takes_masks
 from texvlm.encoders.base import side_by_side, square_side
 from texvlm.encoders.geometry import Geometry
 from texvlm.encoders.pooling import mean_tokens
@@ -70,9 +70,9 @@ class SiglipEncoder(VisionTower):
         """There is none."""
         return None
 
-    def run(self, hidden: torch.Tensor, geometry: Geometry, attention: Attention) -> torch.Tensor:
-        """See Encoder."""
-        return cast(torch.Tensor, self.body.post_layernorm(run_blocks(self.body.encoder.layers, hidden, attention)))
+    def leave(self, hidden: torch.Tensor) -> torch.Tensor:
+        """See BlockEncoder."""
+        return cast(torch.Tensor, self.body.post_layernorm(hidden))
 
     def pool_tokens(self, tokens: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor | None:
         """See Encoder. The head's own modules, with a mask, which its own forward does not take."""

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 from torch import nn
 
-from texvlm.encoders.base import Encoder
+from texvlm.encoders.block_encoder import BlockEncoder
 
 
-class VisionTower(Encoder):
+class VisionTower(BlockEncoder):
     """The picture side of a CLIP or SigLIP of transformers, whole or by itself."""
 
     @property
     def body(self) -> Any:
         """The vision model, without what stands behind it: projection, classifier, text tower."""
         return vision_body(self.model)
+
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        """See BlockEncoder."""
+        return cast(Sequence[nn.Module], self.body.encoder.layers)
 
     @property
     def _entries(self) -> torch.Tensor:

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 import torch
+from torch import nn
 
-from texvlm.encoders.attention import Attention, run_blocks
-from texvlm.encoders.base import Encoder, side_by_side, square_side
+from texvlm.encoders.base import side_by_side, square_side
+from texvlm.encoders.block_encoder import BlockEncoder
 from texvlm.encoders.geometry import Geometry
 from texvlm.encoders.positions import PositionMethod, look_up, table_of
 from texvlm.encoders.statistics import HALF, statistics_for
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from transformers import ViTForImageClassification, ViTModel
 
 
-class ViTEncoder(Encoder):
+class ViTEncoder(BlockEncoder):
     """A ViT of transformers, with its classifier where it has one. See Encoder for arguments and errors."""
 
     def __init__(
@@ -71,10 +72,18 @@ class ViTEncoder(Encoder):
         """See Encoder."""
         return self.body.embeddings.cls_token + self._entries[:1]
 
-    def run(self, hidden: torch.Tensor, geometry: Geometry, attention: Attention) -> torch.Tensor:
-        """See Encoder."""
-        hidden = self.body.embeddings.dropout(hidden)
-        return cast(torch.Tensor, self.body.layernorm(run_blocks(self.body.layers, hidden, attention)))
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        """See BlockEncoder."""
+        return cast(Sequence[nn.Module], self.body.layers)
+
+    def enter(self, hidden: torch.Tensor) -> torch.Tensor:
+        """See BlockEncoder."""
+        return cast(torch.Tensor, self.body.embeddings.dropout(hidden))
+
+    def leave(self, hidden: torch.Tensor) -> torch.Tensor:
+        """See BlockEncoder."""
+        return cast(torch.Tensor, self.body.layernorm(hidden))
 
     def pool(self, states: torch.Tensor) -> torch.Tensor:
         """See Encoder: through the pooler where the model has one."""
