@@ -1,0 +1,243 @@
+"""How alike two small pictures are, and in what way: structure, histogram, what stays, what is lit.
+
+All measures are 0 for the same picture. `structure_distance` forgives motion, of the camera and of
+things, and most changes of light; `histogram_distance` forgives any motion, and no light.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from texvlm._compiled import compiled
+from texvlm.fixation.scene import FloatMap
+from texvlm.temporal.small_pictures import SmallPicture
+
+BLOCK = 8
+"""Texels along a block's side: a fifth to an eighth of the picture."""
+
+STRIDE = 4
+"""Texels from block to block."""
+
+REACH = 3
+"""Texels that a block may have moved along either axis beside the camera: 5 to 9 % of the picture's width a frame."""
+
+FLAT = 4 / 255
+"""Contrast (standard deviation) below which a block shows noise rather than structure."""
+
+OVERLAP = 0.4
+"""Share of the picture that a pan must leave in sight to be recognised."""
+
+BINS = 32
+"""Steps of a channel's histogram; each value counts in the two nearest."""
+
+SAME = 3 / 255
+"""Difference up to which a texel is the same: the default threshold of `submit`, averaged over a texel's area."""
+
+WASHED_OUT = 0.98
+"""Brightness from which on structure is lost."""
+
+FAINT, MOST_GAIN = 0.2, 4.0
+"""Contrast to which darker pictures are brought before they are compared, and the largest gain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """What two pictures of the same size differ by.
+
+    Attributes:
+        structure: share of the structure that no shift of the other picture's blocks explains, 0..1.
+        histogram: share of the texels that have another brightness or colour, 0..1.
+        still: share of the textured area that is where it was, to the value, 0..1.
+        shift: camera motion that `structure` allowed for, (x, y): content at p was at p + shift.
+    """
+
+    structure: float
+    histogram: float
+    still: float
+    shift: tuple[int, int]
+
+
+def likeness(old: SmallPicture, new: SmallPicture) -> Likeness:
+    """Compare a picture with an earlier one of the same size, (height, width).
+
+    Dark and faint pictures are brought to a common contrast first, both by the same gain.
+    """
+    spread = float(np.sqrt((old.luma.var() + new.luma.var()) / 2 + (float(old.luma.mean() - new.luma.mean()) / 2) ** 2))
+    gain = np.float32(np.clip(FAINT / max(spread, 1e-6), 1.0, MOST_GAIN))
+    before, now = old.luma * gain, new.luma * gain
+    structure, shift = structure_distance(before, now)
+    histogram = histogram_distance(old.colour * gain, new.colour * gain)
+    return Likeness(structure, histogram, still_share(before, now), shift)
+
+
+def structure_distance(old: FloatMap, new: FloatMap) -> tuple[float, tuple[int, int]]:
+    """Share of a picture's structure that an earlier one does not explain, and the camera motion found.
+
+    Each block of the new picture looks for its best match near its own place and near where the
+    camera's motion would bring it; a match counts by the contrast and structure terms of SSIM, so
+    brightness does not matter and contrast little. Blocks count by their contrast.
+
+    Args:
+        old: (height, width), 0..1 or more.
+        new: likewise.
+    Source:
+        Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004.
+    """
+    found = float(_unmatched(old, new, 0, 0, np.inf))
+    if found <= _EXPLAINED:
+        return found, (0, 0)
+    x, y = camera_shift(old, new)
+    if max(abs(x), abs(y)) < 2:  # within reach of the first search
+        return found, (0, 0)
+    panned = float(_unmatched(old, new, x, y, np.inf))
+    return (panned, (x, y)) if panned < found else (found, (0, 0))
+
+
+_EXPLAINED = 0.08
+"""Structure distance at which no camera motion is looked for: resting shots stay below it."""
+
+
+@compiled()
+def _unmatched(old, new, camera_x, camera_y, ceiling):  # type: ignore[no-untyped-def]
+    """Mean over the blocks of 1 - best match, weighted by contrast; blocks that a pan brought in count not.
+
+    With a finite ceiling neither do blocks that reach it, and the old picture's contrast is no weight:
+    what then remains is the structure that is new. 0 where no block is left.
+    """
+    height, width = new.shape
+    count = BLOCK * BLOCK
+    floor = FLAT * FLAT
+    total, missing = 0.0, 0.0
+    for top in range(0, height - BLOCK + 1, STRIDE):
+        for left in range(0, width - BLOCK + 1, STRIDE):
+            sum_new, square_new, sum_here, square_here = 0.0, 0.0, 0.0, 0.0
+            highest = 0.0
+            for y in range(BLOCK):
+                for x in range(BLOCK):
+                    value = new[top + y, left + x]
+                    sum_new += value
+                    square_new += value * value
+                    highest = max(highest, value)
+                    value = old[top + y, left + x]
+                    sum_here += value
+                    square_here += value * value
+            var_new = max(square_new / count - (sum_new / count) ** 2, 0.0)
+            var_here = max(square_here / count - (sum_here / count) ** 2, 0.0)
+            if highest >= ceiling:
+                continue
+            if ceiling != np.inf:
+                var_here = 0.0
+            best = 0.0
+            in_sight = False
+            for search in range(2):
+                if search == 1 and camera_x == 0 and camera_y == 0:
+                    break
+                base_y, base_x = top + search * camera_y, left + search * camera_x
+                for y0 in range(max(base_y - REACH, 0), min(base_y + REACH, height - BLOCK) + 1):
+                    for x0 in range(max(base_x - REACH, 0), min(base_x + REACH, width - BLOCK) + 1):
+                        if search == 1 or (camera_x == 0 and camera_y == 0):
+                            in_sight = True
+                        sum_old, square_old, product = 0.0, 0.0, 0.0
+                        for y in range(BLOCK):
+                            for x in range(BLOCK):
+                                value = old[y0 + y, x0 + x]
+                                sum_old += value
+                                square_old += value * value
+                                product += value * new[top + y, left + x]
+                        var_old = max(square_old / count - (sum_old / count) ** 2, 0.0)
+                        covariance = product / count - sum_old / count * sum_new / count
+                        best = max(best, (2 * covariance + floor) / (var_old + var_new + floor))
+            if in_sight:
+                weight = max(var_new, var_here) ** 0.5 + FLAT / 2
+                total += weight
+                missing += weight * (1.0 - min(best, 1.0))
+    return missing / total if total > 0.0 else 0.0
+
+
+def camera_shift(old: FloatMap, new: FloatMap) -> tuple[int, int]:
+    """The whole-texel shift (x, y) at which two pictures correlate best: content at p was at p + shift.
+
+    Exact normalised correlation of the part that both show, for every shift that leaves `OVERLAP` of it.
+
+    Source:
+        Padfield, "Masked object registration in the Fourier domain", IEEE TIP 2012.
+    """
+    height, width = old.shape
+    shape = (2 * height, 2 * width)
+    one = np.ones_like(old)
+    a, b = old - old.mean(), new - new.mean()
+    olds = np.fft.rfft2(np.stack([one, a, a * a]), shape)
+    news = np.conj(np.fft.rfft2(np.stack([one, b, b * b]), shape))
+    pairs = np.stack([news[0] * olds[0], news[1] * olds[1], news[1] * olds[0]])
+    pairs = np.concatenate([pairs, np.stack([news[0] * olds[1], news[2] * olds[0], news[0] * olds[2]])])
+    count, product, sum_new, sum_old, square_new, square_old = np.fft.irfft2(pairs, shape)
+    known = np.maximum(count, 1.0)
+    covariance = product - sum_new * sum_old / known
+    spread = (square_new - sum_new**2 / known) * (square_old - sum_old**2 / known)
+    score = covariance / np.sqrt(np.maximum(spread, 0.0) + (known * 1e-4) ** 2)
+    score[count < OVERLAP * height * width] = -1.0
+    y, x = divmod(int(score.argmax()), shape[1])
+    return (x - shape[1] if x >= width else x), (y - shape[0] if y >= height else y)
+
+
+def histogram_distance(old: FloatMap, new: FloatMap) -> float:
+    """Half the absolute difference of the two histograms, 0..1, mean over channels; values above 1 count as 1."""
+    channels = old.shape[2]
+    return float(np.mean([np.abs(_histogram(old[..., c]) - _histogram(new[..., c])).sum() / 2 for c in range(channels)]))
+
+
+def _histogram(values: FloatMap) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Shares of the values, each counted in the two nearest bins, so that a little light moves little."""
+    place = np.clip(values, 0.0, 1.0).ravel() * (BINS - 1)
+    low = place.astype(np.intp)
+    part = place - low
+    return (
+        np.bincount(low, 1 - part, BINS + 1)[:BINS] + np.bincount(np.minimum(low + 1, BINS - 1), part, BINS)
+    ) / place.size
+
+
+def still_share(old: FloatMap, new: FloatMap) -> float:
+    """Share of the cells of 4 x 4 texels with structure in which every texel is within `SAME`; 0 where none has any."""
+    rows, columns = old.shape[0] // 4, old.shape[1] // 4
+
+    def cells(picture: FloatMap) -> FloatMap:
+        cut = picture[: rows * 4, : columns * 4].reshape(rows, 4, columns, 4)
+        return cut.transpose(0, 2, 1, 3).reshape(rows, columns, 16)
+
+    before, now = cells(old), cells(new)
+    textured = np.maximum(before.std(axis=2), now.std(axis=2)) > FLAT
+    same = np.abs(before - now).max(axis=2) < SAME
+    return float((textured & same).sum() / max(int(textured.sum()), 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Light:
+    """What light fell on a picture since an earlier one.
+
+    Attributes:
+        no_darker: share of the texels that are no darker than the darkest around them was, 0..1.
+        rise: mean rise of brightness, -1..1.
+        spot: share of the texels that rose by a fifth of full scale or more, 0..1.
+        new_structure: as `structure_distance`, of what is neither washed out nor flat now.
+    """
+
+    no_darker: float
+    rise: float
+    spot: float
+    new_structure: float
+
+
+def light_on(old: FloatMap, new: FloatMap) -> Light:
+    """Compare the luma of a picture with an earlier one's, (height, width), 0..1, as if lit."""
+    padded = np.pad(old, 1, mode="edge")
+    rows = np.minimum(np.minimum(padded[:-2], padded[1:-1]), padded[2:])
+    darkest = np.minimum(np.minimum(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
+    gain = new - old
+    return Light(
+        float((new >= darkest - 2 * SAME).mean()),
+        float(gain.mean()),
+        float((gain >= 0.2).mean()),
+        float(_unmatched(old, new, 0, 0, WASHED_OUT)),
+    )
