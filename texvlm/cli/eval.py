@@ -1,33 +1,45 @@
-"""`texvlm eval`: does foveation pay? One command, one report."""
+"""`texvlm eval`: does foveation pay, and what does reuse over time save? One command, one report each."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from texvlm.cli.console import note, print_line, steps
 from texvlm.cli.options import INPUT, OUTPUT, SAMPLING, ConfigOption
 
+FOVEATION, TEMPORAL = "foveation", "temporal"
+TIME = "Of `temporal` only"
+"""Group of flags in the help."""
+
+Tell = Callable[[str, int, int | None], None]
+
 
 def evaluate(
+    context: typer.Context,
+    what: Annotated[
+        str, typer.Argument(metavar="WHAT", help="foveation, or temporal: reuse of features over time.")
+    ] = FOVEATION,
     model: Annotated[
         Path | None,
         typer.Option("--model", metavar="DIR", help="Folder of a pretrained ViT.", rich_help_panel=INPUT),
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option("--data", metavar="DIR", help="Folder that holds photos/ to look at.", rich_help_panel=INPUT),
+        typer.Option("--data", metavar="DIR", help="Folder with photos/ to look at, and clips.", rich_help_panel=INPUT),
     ] = None,
     only: Annotated[
         str | None,
         typer.Option(
             "--only",
             metavar="PART,...",
-            help="foveation, finetune, agreement, pictures, cost; runs these also where a result is there.",
+            help="Parts: foveation, finetune, agreement, pictures, cost; of temporal: agreement, time, end-to-end. "
+            "Runs these also where a result is there.",
             rich_help_panel=INPUT,
         ),
     ] = None,
@@ -61,33 +73,78 @@ def evaluate(
     again: Annotated[
         bool, typer.Option("--again", help="Run parts anew whose result is there.", rich_help_panel=OUTPUT)
     ] = False,
+    clips: Annotated[
+        str | None,
+        typer.Option("--clips", metavar="NAME,...", help="Only these clips, or kinds of clips.", rich_help_panel=TIME),
+    ] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option("--methods", metavar="NAME,...", help="Only these methods.", rich_help_panel=TIME),
+    ] = None,
+    layouts: Annotated[
+        str, typer.Option("--layouts", metavar="NAME,...", help="Tokens of each frame.", rich_help_panel=TIME)
+    ] = "uniform,quadtree",
+    frames: Annotated[
+        int, typer.Option("--frames", metavar="N", min=2, help="Of each clip.", rich_help_panel=TIME)
+    ] = 150,
     config: ConfigOption = None,
 ) -> None:
-    """Measure whether foveation pays, and what it costs: a report with tables and plots.
+    """Measure whether foveation pays, or what reuse over time saves and loses: a report with tables and plots.
 
-    Planted targets read from foveated, uniform and dense tokens; agreement with a closer look; pictures
-    that tokens show; time. A run that was cut off goes on when started again.
+    foveation: planted targets read from foveated, uniform and dense tokens; agreement with a closer look;
+    pictures that tokens show; time. temporal: footage of many kinds, and cases that break methods; every method
+    against the full forward of the same tokens; time next to multiply-adds. A run that was cut off goes on when
+    started again.
     """
+    if what not in (FOVEATION, TEMPORAL):
+        raise ValueError(f"an evaluation of {what!r}; accepted: {FOVEATION}, {TEMPORAL}")
+    unused = ("cache",) if what == TEMPORAL else ("clips", "methods", "layouts", "frames")
+    for name in unused:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise ValueError(f"--{name} means nothing to `texvlm eval {what}`; leave it out")
+    choice = {
+        "model": model,
+        "data": data,
+        "parts": _names(only),
+        "seed": seed,
+        "quick": quick,
+        "command": _command(),
+    }
+    with steps() as tell:
+        if what == TEMPORAL:
+            chosen = {"clips": _names(clips), "methods": _names(methods), "layouts": _names(layouts)}
+            written = _temporal(choice | chosen | {"frames": frames, "quadtree_tokens": tokens}, out, again, tell)
+        else:
+            written = _foveation(choice | {"tokens": tokens}, out, cache, again, tell)
+    for path in written:
+        note(f"written: {path}")
+    report = next(path for path in written if path.suffix == ".md")
+    print_line(report.read_text(encoding="utf-8"))
+
+
+def _foveation(choice: dict[str, Any], out: Path, cache: Path | None, again: bool, tell: Tell) -> list[Path]:
     try:
         from texvlm.evaluation import EvalSettings, run_evaluation
     except ModuleNotFoundError as missing:
-        raise ValueError(
-            f'the evaluation needs {missing.name}, which is not installed: pip install "texvlm[hf,bench]"'
-        ) from None
-    settings = EvalSettings(
-        model=model,
-        data=data,
-        parts=tuple(part.strip() for part in (only or "").split(",") if part.strip()),
-        tokens=tokens,
-        seed=seed,
-        quick=quick,
-        command=_command(),
-    )
-    with steps() as tell:
-        written = run_evaluation(settings, out, cache=cache or out / "features", again=again, progress=tell)
-    for path in written:
-        note(f"written: {path}")
-    print_line((out / "eval.md").read_text(encoding="utf-8"))
+        raise _not_installed(missing) from None
+    return run_evaluation(EvalSettings(**choice), out, cache=cache or out / "features", again=again, progress=tell)
+
+
+def _temporal(choice: dict[str, Any], out: Path, again: bool, tell: Tell) -> list[Path]:
+    try:
+        from texvlm.evaluation.temporal import TemporalSettings, run_temporal
+    except ModuleNotFoundError as missing:
+        raise _not_installed(missing) from None
+    return run_temporal(TemporalSettings(**choice), out, again=again, progress=tell)
+
+
+def _not_installed(missing: ModuleNotFoundError) -> ValueError:
+    return ValueError(f'the evaluation needs {missing.name}, which is not installed: pip install "texvlm[hf,bench]"')
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
 def _command() -> str:
