@@ -44,7 +44,8 @@ class VideoDecoder:
         truncated: the input ended before the end that it states.
         failure: the read error that ended it; None after an orderly end.
         live: every picture at once, on slice threads; may be changed before the first picture.
-            Otherwise frame threads, which hold pictures back, and one packet is looked ahead.
+            Otherwise frame threads, which hold pictures back, and one packet is looked ahead. Motion
+            vectors need slice threads, too.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class VideoDecoder:
                 {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(self.decoder.name, self.decoder.name), "r"
             )
         self.live = live
+        self._frame_threads = True
         self._last_ticks: int | None = None
         self._awaited = 0  # packets sent, less pictures and failures that came back
 
@@ -72,6 +74,7 @@ class VideoDecoder:
         if self.decoder.name not in MOTION_CODECS:
             return False
         self.decoder.flags2 |= EXPORT_MOTION
+        self._frame_threads = False  # they hand a picture out while its vectors are still being decoded
         return True
 
     def seconds(self, ticks: int | None) -> float | None:
@@ -80,7 +83,7 @@ class VideoDecoder:
 
     def pictures(self) -> Generator[VideoFrame, None, None]:
         """Every picture that can be decoded, in display order; a read error ends them and is kept in `failure`."""
-        self.decoder.thread_type = "SLICE" if self.live else "AUTO"
+        self.decoder.thread_type = "AUTO" if self._frame_threads and not self.live else "SLICE"
         held = None  # a broken last packet would make the decoder drop good pictures, so one is looked ahead
         for packet in self._packets():
             if self.live:
