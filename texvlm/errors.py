@@ -45,3 +45,7 @@ class ModelError(TexvlmError):
 
 class LookError(TexvlmError):
     """A look policy failed, or gave a look that cannot be used; names the policy and the source."""
+
+
+class FlowUnavailable(TexvlmError):
+    """The library that a motion source needs is not installed; names the extra that brings it."""

@@ -58,14 +58,12 @@ class CameraMotion:
 
     def field(self) -> MotionField:
         """The camera's flow on the grid of the field that it was fitted to, valid where it stays in the frame."""
-        centres = self.residual.centres()
-        flow = self.at(centres)
-        from_there = centres + flow
-        inside: NDArray[np.bool_] = ((from_there >= 0) & (from_there <= np.array(self.residual.size))).all(axis=-1)
-        known = inside & (self.kind != "unknown")
-        return replace(
-            self.residual, flow=np.where(known[..., None], flow, 0), valid=known, origin="camera", error=None
-        )
+        flow = self.at(self.residual.centres())
+        x, y = np.moveaxis(self.residual.centres() + flow, -1, 0)
+        known = (x >= 0) & (y >= 0) & (x <= self.residual.size[0]) & (y <= self.residual.size[1])
+        known &= self.kind != "unknown"
+        flow = np.where(known[..., None], flow, np.float32(0))
+        return replace(self.residual, flow=flow, valid=known, origin="camera", error=None)
 
 
 def camera_motion(
@@ -188,7 +186,8 @@ def _moved(matrices: _Matrix, points: _Matrix) -> _Matrix:
 def _flow_of(matrix: _Matrix, points: _Matrix) -> _Matrix:
     """The flow of one transform at points (..., 2)."""
     flat = points.reshape(-1, 2)
-    return (_moved(matrix[None], flat)[0] - flat).reshape(points.shape)
+    flow: _Matrix = (_moved(matrix[None], flat)[0] - flat).reshape(points.shape)
+    return flow
 
 
 def _kind(matrix: _Matrix, size: tuple[int, int], tolerance: float) -> CameraKind:

@@ -13,19 +13,15 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from texvlm.errors import TexvlmError
+from texvlm.errors import FlowUnavailable
 from texvlm.motion.consistency import Tolerance, texels_of, validated
 from texvlm.motion.field import MotionField
 from texvlm.motion.source import Moment
 
 Preset = Literal["ultrafast", "fast", "medium"]
 
-SMALLEST = 8
-"""Texels along the shorter side that the search takes at least: one of its own patches."""
-
-
-class FlowUnavailable(TexvlmError):
-    """The library that a motion source needs is not installed; names the extra that brings it."""
+SMALLEST = 12
+"""Texels along a side that OpenCV's search takes at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +128,7 @@ class DisFlow:
     ) -> MotionField:
         """The flow of one direction on the grid of cells; all cells valid."""
         height, width = new.shape
-        # too small for one patch of the search: the frame's edge pixels go on
+        # too small for the search: the frame's edge pixels go on
         over = [(0, max(0, SMALLEST - side)) for side in (height, width)]
         if any(after for _, after in over):
             new, reference = (np.pad(picture, over, mode="edge") for picture in (new, reference))
