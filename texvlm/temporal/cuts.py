@@ -47,7 +47,7 @@ class CutSettings:
     """
 
     bar: float = 0.5
-    motion: float = 0.35
+    motion: float = 0.5
     still: float = 0.25
     flash_s: float = 0.15
     flash_frames: int = 3
@@ -64,11 +64,12 @@ class CutSettings:
 
 @dataclass(slots=True, eq=False)
 class _Flash:
-    """A flash that may be under way: what there was before it, and since when it lasts."""
+    """A flash that may be under way: what there was before it, since when it lasts, and whether it may be a cut."""
 
     before: SmallPicture
     since: int
     since_s: float
+    candidate: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -141,15 +142,16 @@ class CutDetector:
         if float(np.abs(new.luma - old.luma).max()) < REPEATED:
             return self._repeated(watched, now_s)
         if watched.flash is not None:
-            return self._in_flash(watched, watched.flash, new, now_s)
+            return self._in_flash(watched, watched.flash, old, new, now_s)
         found = likeness(old, new)
         if _is_flash(light_on(old.luma, new.luma), old, new):
-            watched.flash = _Flash(old, watched.frame, now_s)
+            candidate = self._is_cut(watched, found, old, new, turned)
+            watched.flash = _Flash(old, watched.frame, now_s, candidate)
             return _report("flash", watched.frame, watched.frame, found, provisional=True)
         if self._is_cut(watched, found, old, new, turned):
             return _cut(watched, found)
         watched.recent.append(found.structure)
-        state = watched.gradual.follow(old, new, watched.frame)
+        state = watched.gradual.follow(old, new, watched.frame, structure=found.structure)
         provisional = state.kind != "none" and not state.sure
         return _report(state.kind, watched.frame, state.since, found, provisional=provisional, verdict=state.verdict)
 
@@ -161,7 +163,9 @@ class CutDetector:
         bar = settings.bar + settings.motion * max(watched.recent, default=0.0) - settings.features * turned
         return found.still <= settings.still and score_of(found) >= bar
 
-    def _in_flash(self, watched: _Watched, flash: _Flash, new: SmallPicture, now_s: float) -> Transition:
+    def _in_flash(
+        self, watched: _Watched, flash: _Flash, old: SmallPicture, new: SmallPicture, now_s: float
+    ) -> Transition:
         """A frame after the first one of a flash: still lit, over, or none at all."""
         found = likeness(flash.before, new)
         light = light_on(flash.before.luma, new.luma)
@@ -170,7 +174,11 @@ class CutDetector:
         # what moved since the flash began moved in several frames
         allowed = self.settings.bar + self.settings.motion * max(watched.recent, default=0.0) * (frames + 1)
         is_other = found.still <= self.settings.still and score_of(found) >= allowed
-        if _is_lit(light, flash.before, new) and not is_long:
+        unlike_last = score_of(likeness(old, new)) >= self.settings.bar
+        # what the light seemed to fall on may be moving fast: then no frame is unlike the one before
+        is_other = is_other and (flash.candidate or unlike_last)
+        goes_on = _is_lit(light, flash.before, new) or (_is_bright(light) and not unlike_last)
+        if goes_on and not is_long:
             return _report("flash", watched.frame, flash.since, found, provisional=True)
         watched.flash = None
         verdict: Verdict = "revoked" if is_long else "confirmed"
@@ -182,7 +190,7 @@ class CutDetector:
         """A frame like the one before: a flash goes on or has lasted too long; else nothing is learnt from it."""
         if watched.flash is None or watched.last is None:
             return _report("none", watched.frame, watched.frame, None)
-        return self._in_flash(watched, watched.flash, watched.last, now_s)
+        return self._in_flash(watched, watched.flash, watched.last, watched.last, now_s)
 
 
 def score_of(found: Likeness) -> float:
@@ -203,8 +211,12 @@ def _is_lit(light: Light, old: SmallPicture, new: SmallPicture) -> bool:
     """Whether a picture is an earlier one under much more light, or nothing but light or dark."""
     if new.contrast < SOLID:
         return True
-    bright = light.rise >= 0.08 or light.spot >= 0.1
-    return bright and light.no_darker >= 0.97 and light.new_structure <= 0.4
+    return _is_bright(light) and light.no_darker >= 0.985 and light.new_structure + light.unmapped <= 1.1
+
+
+def _is_bright(light: Light) -> bool:
+    """Whether much light was added, everywhere or on a part."""
+    return light.rise >= 0.08 or light.spot >= 0.1
 
 
 def _direction(features: ArrayLike) -> NDArray[np.float64]:

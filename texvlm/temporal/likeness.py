@@ -35,7 +35,7 @@ BINS = 32
 SAME = 3 / 255
 """Difference up to which a texel is the same: the default threshold of `submit`, averaged over a texel's area."""
 
-WASHED_OUT = 0.98
+WASHED_OUT = 0.9
 """Brightness from which on structure is lost."""
 
 FAINT, MOST_GAIN = 0.2, 4.0
@@ -85,13 +85,13 @@ def structure_distance(old: FloatMap, new: FloatMap) -> tuple[float, tuple[int, 
     Source:
         Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004.
     """
-    found = float(_unmatched(old, new, 0, 0, np.inf))
+    found = float(_unmatched(old, new, 0, 0, np.inf)[0])
     if found <= _EXPLAINED:
         return found, (0, 0)
     x, y = camera_shift(old, new)
     if max(abs(x), abs(y)) < 2:  # within reach of the first search
         return found, (0, 0)
-    panned = float(_unmatched(old, new, x, y, np.inf))
+    panned = float(_unmatched(old, new, x, y, np.inf)[0])
     return (panned, (x, y)) if panned < found else (found, (0, 0))
 
 
@@ -101,19 +101,22 @@ _EXPLAINED = 0.08
 
 @compiled()
 def _unmatched(old, new, camera_x, camera_y, ceiling):  # type: ignore[no-untyped-def]
-    """Mean over the blocks of 1 - best match, weighted by contrast; blocks that a pan brought in count not.
+    """Mean over the blocks of 1 - best match, weighted by contrast, and the share of the blocks that counted.
 
-    With a finite ceiling neither do blocks that reach it, and the old picture's contrast is no weight:
-    what then remains is the structure that is new. 0 where no block is left.
+    Blocks that a pan brought in count not.
+
+    With a finite ceiling, light is forgiven: blocks that reach it or are flat now count not, and a match
+    is plain correlation, whatever the gain. 0 where no block is left.
     """
     height, width = new.shape
     count = BLOCK * BLOCK
     floor = FLAT * FLAT
-    total, missing = 0.0, 0.0
+    total, missing, counted, blocks = 0.0, 0.0, 0, 0
     for top in range(0, height - BLOCK + 1, STRIDE):
         for left in range(0, width - BLOCK + 1, STRIDE):
             sum_new, square_new, sum_here, square_here = 0.0, 0.0, 0.0, 0.0
             highest = 0.0
+            blocks += 1
             for y in range(BLOCK):
                 for x in range(BLOCK):
                     value = new[top + y, left + x]
@@ -125,10 +128,9 @@ def _unmatched(old, new, camera_x, camera_y, ceiling):  # type: ignore[no-untype
                     square_here += value * value
             var_new = max(square_new / count - (sum_new / count) ** 2, 0.0)
             var_here = max(square_here / count - (sum_here / count) ** 2, 0.0)
-            if highest >= ceiling:
+            lit = ceiling != np.inf
+            if lit and (highest >= ceiling or var_new < floor):
                 continue
-            if ceiling != np.inf:
-                var_here = 0.0
             best = 0.0
             in_sight = False
             for search in range(2):
@@ -148,12 +150,14 @@ def _unmatched(old, new, camera_x, camera_y, ceiling):  # type: ignore[no-untype
                                 product += value * new[top + y, left + x]
                         var_old = max(square_old / count - (sum_old / count) ** 2, 0.0)
                         covariance = product / count - sum_old / count * sum_new / count
-                        best = max(best, (2 * covariance + floor) / (var_old + var_new + floor))
+                        scale = (var_old * var_new) ** 0.5 if lit else (var_old + var_new) / 2
+                        best = max(best, (covariance + floor / 2) / (scale + floor / 2))
             if in_sight:
-                weight = max(var_new, var_here) ** 0.5 + FLAT / 2
+                weight = var_new**0.5 if lit else max(var_new, var_here) ** 0.5 + FLAT / 2
+                counted += 1
                 total += weight
                 missing += weight * (1.0 - min(best, 1.0))
-    return missing / total if total > 0.0 else 0.0
+    return (missing / total if total > 0.0 else 0.0), counted / max(blocks, 1)
 
 
 def camera_shift(old: FloatMap, new: FloatMap) -> tuple[int, int]:
@@ -217,16 +221,21 @@ class Light:
     """What light fell on a picture since an earlier one.
 
     Attributes:
-        no_darker: share of the texels that are no darker than the darkest around them was, 0..1.
+        no_darker: share of the texels, without those that stay black, that are no darker than the darkest
+            around them was, 0..1.
         rise: mean rise of brightness, -1..1.
         spot: share of the texels that rose by a fifth of full scale or more, 0..1.
-        new_structure: as `structure_distance`, of what is neither washed out nor flat now.
+        new_structure: structure distance of what is neither washed out nor flat now, whatever its gain, 0..1;
+            `DOUBTFUL` where too little is left to say.
+        unmapped: share of the variance now that is no function of the brightness before, 0..1. Light on
+            everything is such a function, also where it washes out.
     """
 
     no_darker: float
     rise: float
     spot: float
     new_structure: float
+    unmapped: float
 
 
 def light_on(old: FloatMap, new: FloatMap) -> Light:
@@ -234,10 +243,34 @@ def light_on(old: FloatMap, new: FloatMap) -> Light:
     padded = np.pad(old, 1, mode="edge")
     rows = np.minimum(np.minimum(padded[:-2], padded[1:-1]), padded[2:])
     darkest = np.minimum(np.minimum(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
-    gain = new - old
+    black = (old < BLACK) & (new < BLACK)  # bars of a letterbox
+    shown = ~black if not black.all() else black
+    before, now = old[shown], new[shown]
+    gain, unmapped = now - before, _unmapped(before, now)
+    structure, blocks = _unmatched(old, new, 0, 0, WASHED_OUT)
     return Light(
-        float((new >= darkest - 2 * SAME).mean()),
+        float((now >= darkest[shown] - 2 * SAME).mean()),
         float(gain.mean()),
         float((gain >= 0.2).mean()),
-        float(_unmatched(old, new, 0, 0, WASHED_OUT)),
+        float(structure) if blocks >= ENOUGH else DOUBTFUL,
+        unmapped,
     )
+
+
+BLACK = 5 / 255
+"""Brightness below which a texel is black."""
+
+ENOUGH, DOUBTFUL = 0.1, 0.3
+"""Share of the blocks that must have kept structure for it to say something, and what is taken where it does not."""
+
+LEVELS = 16
+"""Steps of brightness within which a picture is lit alike."""
+
+
+def _unmapped(old: FloatMap, new: FloatMap) -> float:
+    """1 - the correlation ratio of a picture's brightness on an earlier one's."""
+    place = np.clip(old * LEVELS, 0, LEVELS - 1).astype(np.intp)
+    values = new.astype(np.float64)
+    count = np.maximum(np.bincount(place, minlength=LEVELS), 1)
+    mean = np.bincount(place, values, LEVELS) / count
+    return float(((values - mean[place]) ** 2).sum() / max(((values - values.mean()) ** 2).sum(), 1e-6))

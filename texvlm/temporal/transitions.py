@@ -14,10 +14,10 @@ from texvlm.temporal.small_pictures import SmallPicture
 TransitionKind = Literal["none", "cut", "dissolve", "fade_out", "fade_in", "flash"]
 Verdict = Literal["confirmed", "revoked"]
 
-SOLID = 0.015
+SOLID = 0.006
 """Contrast below which a picture is one colour."""
 
-FAINT_PICTURE = 0.04
+FAINT_PICTURE = 0.03
 """Contrast up to which a picture may be the first or last step of a fade."""
 
 
@@ -103,10 +103,11 @@ class GradualTracker:
         self.reset()
         return None if known == "none" else "confirmed" if sure else "revoked"
 
-    def follow(self, old: SmallPicture, new: SmallPicture, frame: int) -> Gradual:
-        """Take a frame that differs from the one before and is no cut."""
+    def follow(self, old: SmallPicture, new: SmallPicture, frame: int, *, structure: float) -> Gradual:
+        """Take a frame that differs from the one before, by some structure distance, and is no cut."""
         difference = new.luma - old.luma
-        steady = _steady(self._difference, difference) and not _camera_moved(old.luma, difference)
+        steady = structure < STEADY_STRUCTURE and _steady(self._difference, difference)
+        steady = steady and not _camera_moved(old.luma, difference)
         solid = min(old.contrast, new.contrast) < SOLID
         self._difference = difference
         if not (steady or solid or (self._start is None and np.abs(difference).mean() > LEAST_STEP)):
@@ -158,6 +159,9 @@ LEAST_STEP = 0.5 / 255
 
 LEAST_RUN = 4
 """Frames from which on a run can be told from a jolt."""
+
+STEADY_STRUCTURE = 0.12
+"""Structure distance from frame to frame that a dissolve stays below; a fast zoom does not."""
 
 PATIENCE = 3
 """Frames in a row that may break the pattern: a shot goes on moving under a dissolve."""
