@@ -35,7 +35,9 @@ from texvlm.regions import TileMask, tile_grid
 
 if TYPE_CHECKING:
     from texvlm.backends.attached import AttachedFrame, AttachedTexture, ImageChoice
+    from texvlm.backends.block_search import BlockSpec
     from texvlm.backends.capture import CaptureRequest, FrameRecording
+    from texvlm.backends.motion_memory import MotionMemory
     from texvlm.device_frames import DeviceFrame, DeviceReader
     from texvlm.layouts.base import Layout
     from texvlm.yuv import YuvFrame
@@ -62,6 +64,7 @@ class Counters:
     tokens_reused: int = 0  # tokens handed out again without sampling
     maps: int = 0  # times a graphics resource was mapped for compute
     reallocations: int = 0
+    blocks_matched: int = 0  # windows that had changed, and were searched for where they came from
 
     def as_dict(self) -> dict[str, int]:
         """Plain mapping of the counts, for reports and JSON."""
@@ -216,11 +219,14 @@ class Backend(ABC):
         """Return when no frame given so far is read from host memory any more."""
         return
 
-    def count(self, *, frames: int = 0, reallocations: int = 0, tokens_reused: int = 0) -> None:
-        """Note work that was done above this seam."""
+    def count(
+        self, *, frames: int = 0, reallocations: int = 0, tokens_reused: int = 0, blocks_matched: int = 0
+    ) -> None:
+        """Note work that was done, or became known, above this seam."""
         self.counters.frames += frames
         self.counters.reallocations += reallocations
         self.counters.tokens_reused += tokens_reused
+        self.counters.blocks_matched += blocks_matched
 
     def reader(self) -> DeviceReader | None:
         """How frames on a device are read, now; None where `refresh` and its parts take a Frame only."""
@@ -315,6 +321,17 @@ class Backend(ABC):
     def release(self, recording: FrameRecording) -> None:
         """Free it."""
         raise TypeError(f"the {self.name} backend captures no frames")
+
+    @abstractmethod
+    def motion_memory(self, texture: Texture, spec: BlockSpec) -> MotionMemory:
+        """Room to keep frames of a texture in, to find where blocks of the next ones were; see MotionMemory.
+
+        Whoever asks closes it before the texture is destroyed.
+
+        Raises:
+            TypeError: the texture does not hold bytes.
+            ValueError: its pyramid does not have the level asked for.
+        """
 
     @abstractmethod
     def sample(

@@ -16,12 +16,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from texvlm.backends._block_kernels import CpuMotion
 from texvlm.backends._checks import check_frame, check_layer, check_sample, check_tiles
 from texvlm.backends._detect import copy_tiles, detect_tiles
 from texvlm.backends._filter import sample_kernel, table_views
 from texvlm.backends._mips import build_levels, update_levels
 from texvlm.backends._threads import ThreadAccount
 from texvlm.backends.base import Backend, Counters, Normalisation, Texture
+from texvlm.backends.block_search import BlockSpec
 from texvlm.errors import ClosedError
 from texvlm.frames import Frame
 from texvlm.layouts.table import PADDING_LAYER, Table
@@ -172,6 +174,10 @@ class CpuBackend(Backend):
         size = (int(texture.frame_sizes[layer, 0]), int(texture.frame_sizes[layer, 1]))
         width, height = level_size(size, level)
         return self._pyramids(texture).levels[layer][level][:height, :width].copy()
+
+    def motion_memory(self, texture: Texture, spec: BlockSpec) -> CpuMotion:
+        """See Backend."""
+        return CpuMotion(self, texture, spec, lambda: self._pyramids(texture).levels)
 
     def empty(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
         """See Backend."""

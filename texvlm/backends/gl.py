@@ -30,11 +30,13 @@ from texvlm.backends._gl_buffers import Results, Staging
 from texvlm.backends._gl_context import GlContext, look_at, open_device
 from texvlm.backends._gl_current import CurrentContext
 from texvlm.backends._gl_frames import FrameWriter
+from texvlm.backends._gl_motion import GlMotion
 from texvlm.backends._gl_texture import GlTexture, create_texture, delete_texture, read_texels
 from texvlm.backends._gl_timers import GlTimers
 from texvlm.backends._gl_tokens import TokenSampler
 from texvlm.backends.attached import AttachedFrame, AttachedTexture, ImageChoice
 from texvlm.backends.base import Backend, Counters, Normalisation, Texture
+from texvlm.backends.block_search import BlockSpec
 from texvlm.errors import BackendUnavailable, ClosedError, DeviceCallError
 from texvlm.frames import Frame
 from texvlm.layouts.table import PADDING_LAYER, Table
@@ -279,6 +281,11 @@ class GlBackend(Backend):
         sample = self._sampler.sample
         self._run(partial(sample, handle, texture.frame_sizes, table, rows, normalisation, out, *found), "sample")
         self.counters.tokens_sampled += int(np.count_nonzero(table["layer"][rows] != PADDING_LAYER))
+
+    def motion_memory(self, texture: Texture, spec: BlockSpec) -> GlMotion:
+        """See Backend."""
+        self._handle(texture)
+        return GlMotion(self, texture, spec, self._context, self._run)
 
     # ------------------------------------------------------------------ the rest
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from texvlm.backends._checks import check_frame, check_layer, check_sample, check_tiles
 from texvlm.backends.attached import AttachedFrame
 from texvlm.backends.base import Counters, Filtering, Normalisation, PendingTiles, Texture, TokenKeeper
+from texvlm.backends.block_search import BlockSpec
 from texvlm.backends.cuda.api import Driver, Stream
 from texvlm.backends.cuda.arrays import CudaTexture, OwnArray, Storage, array_bytes, create_texture, describe_memory
 from texvlm.backends.cuda.attached import Attachments
@@ -35,6 +36,7 @@ from texvlm.backends.cuda.host_frames import HostFrames
 from texvlm.backends.cuda.host_policy import HostDetection, HostPolicy
 from texvlm.backends.cuda.ingest import Ingest
 from texvlm.backends.cuda.kernels import Compiler, Kernels
+from texvlm.backends.cuda.motion import CudaMotion
 from texvlm.backends.cuda.planner import Planner
 from texvlm.backends.cuda.sampler import Sampler
 from texvlm.backends.cuda.timers import CudaTimers
@@ -240,6 +242,11 @@ class CudaBackend(CapturingBackend):
         self._handle(texture)
         return CudaKeeper(self._parts, self._queue, self.empty((rows, texture.spec.channels, patch, patch), dtype))
 
+    def motion_memory(self, texture: Texture, spec: BlockSpec) -> CudaMotion:
+        """See Backend. What is found is brought to the host, which waits for the device."""
+        self._handle(texture)
+        return CudaMotion(self, texture, spec, self._driver, self._kernels, self._queue)
+
     def plan(
         self,
         layout: Layout,
@@ -266,10 +273,13 @@ class CudaBackend(CapturingBackend):
                 self._counted.maps = self._attachments.maps
             return replace(self._counted)
 
-    def count(self, *, frames: int = 0, reallocations: int = 0, tokens_reused: int = 0) -> None:
-        """See Backend."""
+    def count(
+        self, *, frames: int = 0, reallocations: int = 0, tokens_reused: int = 0, blocks_matched: int = 0
+    ) -> None:
+        """See Backend. The kernels count tokens."""
         self._counted.frames += frames
         self._counted.reallocations += reallocations
+        self._counted.blocks_matched += blocks_matched
 
     def time_stages(self) -> None:
         """See Backend: by events, two a stage."""

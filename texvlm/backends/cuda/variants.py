@@ -12,7 +12,7 @@ import numpy as np
 
 from texvlm.backends.cuda.kernels import Definitions
 
-LAUNCHERS = ("ingest_kernels", "sampler", "planner", "quadtree", "gl_context")
+LAUNCHERS = ("ingest_kernels", "sampler", "planner", "quadtree", "gl_context", "motion")
 """Modules of this package with a `variants()` of their own: [(file, definitions, arguments)]."""
 
 Variant = tuple[str, Definitions]

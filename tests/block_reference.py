@@ -98,3 +98,14 @@ def match(new: list[np.ndarray], old: list[np.ndarray], pitch: int, reach: int) 
         ours, theirs = smooth_gray(ours), smooth_gray(theirs)
         moves = search(ours, theirs, pitch, moves, reach)
     return record(ours, theirs, pitch, moves)
+
+
+def textured(rng: np.random.Generator, size: tuple[int, int], channels: int = 3) -> np.ndarray:
+    """Noise that has something to match on every level, larger than a frame by 24 texels all round."""
+    width, height = size[0] + 48, size[1] + 48
+    total = np.zeros((height, width, channels))
+    for side in (2, 5, 11, 23):
+        coarse = rng.normal(0, 1, (height // side + 2, width // side + 2, channels))
+        total += np.kron(coarse, np.ones((side, side, 1)))[:height, :width]
+    total -= total.min()
+    return (total * (255 / total.max())).astype(np.uint8)
