@@ -101,7 +101,9 @@ def cuts_panning(material: Material, rng: Rng) -> Case:
 def flash(material: Material, rng: Rng) -> Case:
     """Light on the whole picture for 1 to 3 frames."""
     length = int(rng.integers(1, 4))
-    return Case("flash", lit(any_shot(material, rng, LENGTH), rng, 15, length, partial=False), spans=((15, 14 + length),))
+    return Case(
+        "flash", lit(any_shot(material, rng, LENGTH), rng, 15, length, partial=False), spans=((15, 14 + length),)
+    )
 
 
 def flash_partial(material: Material, rng: Rng) -> Case:

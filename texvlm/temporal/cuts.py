@@ -20,9 +20,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from texvlm.fixation.scene import Clock
-from texvlm.temporal.likeness import Likeness, Light, likeness, light_on
+from texvlm.temporal.likeness import Light, Likeness, light_on, likeness
 from texvlm.temporal.small_pictures import SmallPicture, as_small_picture
-from texvlm.temporal.transitions import FAINT_PICTURE, SOLID, GradualTracker, Transition, TransitionKind, Verdict
+from texvlm.temporal.transitions import (
+    FAINT_PICTURE,
+    SOLID,
+    Gradual,
+    GradualTracker,
+    Transition,
+    TransitionKind,
+    Verdict,
+)
 
 REPEATED = 1.5 / 255
 """Largest change of a texel's luma in a repeated frame; it says nothing about how fast the shot moves."""
@@ -152,8 +160,7 @@ class CutDetector:
             return _cut(watched, found)
         watched.recent.append(found.structure)
         state = watched.gradual.follow(old, new, watched.frame, structure=found.structure)
-        provisional = state.kind != "none" and not state.sure
-        return _report(state.kind, watched.frame, state.since, found, provisional=provisional, verdict=state.verdict)
+        return _gradual(state, watched.frame, found)
 
     def _is_cut(self, watched: _Watched, found: Likeness, old: SmallPicture, new: SmallPicture, turned: float) -> bool:
         """Whether a picture replaces the one before."""
@@ -189,7 +196,7 @@ class CutDetector:
     def _repeated(self, watched: _Watched, now_s: float) -> Transition:
         """A frame like the one before: a flash goes on or has lasted too long; else nothing is learnt from it."""
         if watched.flash is None or watched.last is None:
-            return _report("none", watched.frame, watched.frame, None)
+            return _gradual(watched.gradual.repeat(watched.frame), watched.frame, None)
         return self._in_flash(watched, watched.flash, watched.last, watched.last, now_s)
 
 
@@ -249,6 +256,12 @@ def _cut(watched: _Watched, found: Likeness, *, verdict: Verdict | None = None) 
     watched.recent.clear()
     watched.feature_steps.clear()
     return _report("cut", watched.frame, watched.frame, found, verdict=verdict or ended)
+
+
+def _gradual(state: Gradual, frame: int, found: Likeness | None) -> Transition:
+    """A frame that is neither cut nor flash."""
+    provisional = state.kind != "none" and not state.sure
+    return _report(state.kind, frame, state.since, found, provisional=provisional, verdict=state.verdict)
 
 
 def _report(

@@ -189,7 +189,9 @@ def camera_shift(old: FloatMap, new: FloatMap) -> tuple[int, int]:
 def histogram_distance(old: FloatMap, new: FloatMap) -> float:
     """Half the absolute difference of the two histograms, 0..1, mean over channels; values above 1 count as 1."""
     channels = old.shape[2]
-    return float(np.mean([np.abs(_histogram(old[..., c]) - _histogram(new[..., c])).sum() / 2 for c in range(channels)]))
+    return float(
+        np.mean([np.abs(_histogram(old[..., c]) - _histogram(new[..., c])).sum() / 2 for c in range(channels)])
+    )
 
 
 def _histogram(values: FloatMap) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -89,12 +89,14 @@ class GradualTracker:
     _since: int = field(default=0, init=False)
     _difference: FloatMap | None = field(default=None, init=False)
     _misses: int = field(default=0, init=False)
+    _repeats: int = field(default=0, init=False)
+    _last_contrast: float = field(default=0.0, init=False)
     _known: Literal["none", "dissolve", "fade_out", "fade_in"] = field(default="none", init=False)
     _sure: bool = field(default=False, init=False)
 
     def reset(self) -> None:
         """Forget what was under way."""
-        self._run, self._start, self._difference, self._misses = 0, None, None, 0
+        self._run, self._start, self._difference, self._misses, self._repeats = 0, None, None, 0, 0
         self._known, self._sure = "none", False
 
     def abandon(self) -> Verdict | None:
@@ -113,45 +115,55 @@ class GradualTracker:
         if not (steady or solid or (self._start is None and np.abs(difference).mean() > LEAST_STEP)):
             self._misses += 1
             if self._misses >= PATIENCE or self._start is None:
-                return self._end(old, frame)
+                return self._end(frame)
         else:
             self._misses = 0
+        self._repeats = 0
         if self._start is None:
             self._start, self._since, self._run = old, frame, 0
         self._run += 1
         return self._judge(new, frame)
+
+    def repeat(self, frame: int) -> Gradual:
+        """Take a frame that repeats the one before: a slower clip in a faster one, or a rest."""
+        self._repeats += 1
+        if self._known == "none" or self._repeats < REST:
+            return self._state(frame)
+        return self._end(frame)
+
+    def _state(self, frame: int) -> Gradual:
+        """What is under way."""
+        return Gradual(self._known, frame if self._known == "none" else self._since, self._sure)
 
     def _judge(self, new: SmallPicture, frame: int) -> Gradual:
         """What the run so far is."""
         start = self._start
         assert start is not None, "a run is under way"
         before, now = start.contrast, new.contrast
-        if before < FAINT_PICTURE and now > 1.2 * before and self._known in ("none", "fade_in"):
-            self._known, self._sure = "fade_in", before < SOLID
-        elif self._known in ("none", "fade_out") and before >= FAINT_PICTURE and _scaled(start.luma, new.luma):
-            if now < FADED * before and self._run >= LEAST_RUN:
-                self._known, self._sure = "fade_out", now < SOLID
-        elif self._known == "fade_out" and now < SOLID:
-            self._sure = True
-        elif self._known in ("none", "fade_out") and self._run >= LEAST_RUN:
-            if before >= FAINT_PICTURE and now >= FAINT_PICTURE and _replaced(start, new):
-                self._known, self._sure = "dissolve", True
+        self._last_contrast = now
+        if before < FAINT_PICTURE:
+            if self._known == "none" and now > max(1.2 * before, SOLID):
+                self._known, self._since, self._sure = "fade_in", frame, before < SOLID
+        elif now < SOLID:  # whatever it looked like on the way
+            self._known, self._sure = "fade_out", True
+        elif self._run >= LEAST_RUN and now < FADED * before and _scaled(start.luma, new.luma):
+            self._known = "fade_out" if self._known == "none" else self._known
+        elif self._run >= LEAST_RUN and self._known != "dissolve" and now > FADING * before and _replaced(start, new):
+            self._known, self._sure = "dissolve", True
         if self._known == "fade_out" and self._sure:
             since = self._since
             self.reset()
             return Gradual("fade_out", since, True, "confirmed")
-        return Gradual(self._known, self._since if self._known != "none" else frame, self._sure)
+        return self._state(frame)
 
-    def _end(self, old: SmallPicture, frame: int) -> Gradual:
+    def _end(self, frame: int) -> Gradual:
         """The run is over."""
-        known, sure = self._known, self._sure
-        grown = known == "fade_in" and self._start is not None and old.contrast > 2 * self._start.contrast
-        difference = self._difference
+        known, start, difference = self._known, self._start, self._difference
+        grown = known == "fade_in" and start is not None and self._last_contrast > 2 * start.contrast
+        sure = self._sure or grown
         self.reset()
         self._difference = difference
-        if known == "none":
-            return Gradual("none", frame)
-        return Gradual("none", frame, True, "confirmed" if sure or grown else "revoked")
+        return Gradual("none", frame, verdict=None if known == "none" else "confirmed" if sure else "revoked")
 
 
 LEAST_STEP = 0.5 / 255
@@ -166,8 +178,11 @@ STEADY_STRUCTURE = 0.12
 PATIENCE = 3
 """Frames in a row that may break the pattern: a shot goes on moving under a dissolve."""
 
-FADED = 0.7
-"""Share of its contrast that a picture must have lost to be fading."""
+REST = 12
+"""Repeated frames in a row that end whatever was under way."""
+
+FADED, FADING = 0.7, 0.35
+"""Share of its contrast that a fading picture has left, at most; and that a dissolve keeps, at least."""
 
 
 def _steady(last: FloatMap | None, difference: FloatMap) -> bool:
@@ -178,7 +193,7 @@ def _steady(last: FloatMap | None, difference: FloatMap) -> bool:
 
 
 def _camera_moved(old: FloatMap, difference: FloatMap) -> bool:
-    """Whether a pan or zoom explains most of a small change: least squares on the picture's slopes."""
+    """Whether a pan or zoom explains a good part of a small change: least squares on the picture's slopes."""
     slope_y, slope_x = np.gradient(old)
     height, width = old.shape
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
@@ -187,7 +202,7 @@ def _camera_moved(old: FloatMap, difference: FloatMap) -> bool:
     gram = basis.T @ basis + 1e-9 * np.eye(3)
     motion = np.linalg.solve(gram, basis.T @ target)
     left = target - basis @ motion
-    return bool(left @ left < 0.5 * (target @ target))
+    return bool(left @ left < 0.75 * (target @ target))
 
 
 def _scaled(start: FloatMap, now: FloatMap) -> bool:
