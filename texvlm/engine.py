@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from texvlm.backends import open_backend
 from texvlm.backends.attached import AttachedFrame, AttachedTexture, check_as_attached
 from texvlm.backends.base import Backend, Counters, Filtering
+from texvlm.backends.block_search import BlockSpec
 from texvlm.device_frames import take_frame
 from texvlm.engine_options import DEFAULT_THRESHOLD, check_options, device_of, normalisation_for, statistics_of, wish_of
 from texvlm.frame_graph import FrameGraph, check_capturable
@@ -38,6 +39,7 @@ from texvlm.layouts.table import Table
 from texvlm.profiling import StageTimes
 from texvlm.pyramid import ElementType, TextureSpec
 from texvlm.residency import SUBMIT_STAGES, FrameStore, SubmitReport
+from texvlm.resident_blocks import ResidentBlocks
 from texvlm.token_cache import TokenCache
 from texvlm.tokens import TokenBatch
 from texvlm.views import DeviceViews, parse_device_views, parse_views, views_of
@@ -113,6 +115,7 @@ class Engine(GlTextureVerbs):
         self._guard = CallGuard()
         self._attached: list[AttachedTexture] = []
         self._graphs: list[FrameGraph] = []
+        self._blocks: list[ResidentBlocks] = []
         self._refusals: tuple[str, ...] = ()
         self._owns_backend = isinstance(backend, str)
         wish = wish_of(size, channels, pixel_dtype, self._layout.patch)
@@ -286,6 +289,16 @@ class Engine(GlTextureVerbs):
             self._graphs = [*(known for known in self._graphs if not known.closed), graph]
             return graph
 
+    def block_memory(self, spec: BlockSpec | None = None) -> ResidentBlocks:
+        """What finds where blocks of a frame were in the one before, on the resident mips; no frame comes to the host.
+
+        `texvlm.motion.BlockMatcher` makes motion fields of it. Each memory compares with the frames that it saw itself.
+        """
+        with self._guard.call("block_memory"):
+            blocks = ResidentBlocks(self._guard, self._backend, self._store, spec or BlockSpec())
+            self._blocks = [*(known for known in self._blocks if not known.closed), blocks]
+            return blocks
+
     # ------------------------------------------------------------------ state
 
     @property
@@ -363,6 +376,8 @@ class Engine(GlTextureVerbs):
             steps.callback(self._store.close)
             for texture in self._attached:
                 steps.callback(self._backend.detach, texture)
+            for blocks in self._blocks:
+                steps.callback(blocks.release)
             for graph in self._graphs:
                 steps.callback(graph.release)
 

@@ -195,14 +195,15 @@ def check_texels(spec: TextureSpec) -> None:
         raise TypeError(f"blocks are matched on uint8 texels; this texture holds {spec.dtype}: submit frames of bytes")
 
 
-def sub_texel(found: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def sub_texel(found: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Displacement beyond whole texels, and how much texture the window has.
 
     Args:
         found: RECORD, (rows, columns, 9).
     Returns:
-        (rows, columns, 2), texels of the finest level, at most 1 in any direction; and the lesser
-        eigenvalue of the window's mean gradient products, (rows, columns), squared gray values a texel.
+        (rows, columns, 2), texels of the finest level, at most 1 in any direction; the lesser eigenvalue
+        of the window's mean gradient products, (rows, columns), squared gray values a texel; and the
+        root of their trace, gray values a texel.
     """
     xx, xy, yy, xt, yt = (found[..., k].astype(np.float64) for k in range(4, 9))
     texels = WINDOW * WINDOW
@@ -211,7 +212,8 @@ def sub_texel(found: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np
     xx, xy, yy = (value * (slope * slope / texels) for value in (xx, xy, yy))
     xt, yt = (value * (slope / 16 / texels) for value in (xt, yt))
     least = (xx + yy) / 2 - np.hypot((xx - yy) / 2, xy)
+    contrast = np.sqrt(xx + yy)
     xx, yy = xx + 0.1, yy + 0.1  # where there is no texture, nothing moves
     determinant = xx * yy - xy * xy
     step = np.stack([yy * xt - xy * yt, xx * yt - xy * xt], axis=-1) / determinant[..., None]
-    return np.clip(step, -1, 1), np.maximum(least, 0)
+    return np.clip(step, -1, 1), np.maximum(least, 0), contrast
