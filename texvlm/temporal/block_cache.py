@@ -1,0 +1,225 @@
+"""What each block last computed for each row, and how a block is run on the rows that changed alone.
+
+    norm -> [gate] -> query, key, value -> attention over all rows -> [gate] -> project -> +
+    norm -> [gate] -> mlp -> +
+
+Each module keeps what it last saw (its reference) and what it made of it. A row whose input moved little
+from that reference keeps the old result; the reference stays, so small steps add up until they are
+taken. Everything but attention works row by row, so rows of all views are computed together, packed.
+
+Source:
+    Dutson, Li and Gupta, Eventful Transformers, ICCV 2023. Attention is computed from current queries, keys
+    and values here rather than updated by differences, which round differently every time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from texvlm.temporal.block_parts import BlockParts
+from texvlm.temporal.gates import GatePlan, Site, gate_at
+
+Rotations = tuple[torch.Tensor, torch.Tensor]
+"""Cosine and sine for queries and keys of the last rows of each view, (views, 1, turned rows, head width) each."""
+
+# What is kept of a row in each block: references of the three gates, and what was made of them.
+_KEPT = ("seen", "query", "key", "value", "mixed", "attended", "normed", "passed")
+
+
+Place = slice | list[int]
+"""Slots of the views of a call: a slice where they lie in a row, which is read without a copy."""
+
+
+class BlockRun(NamedTuple):
+    """Rows behind the last block, (views, rows, width), and operations that each view took, (views,)."""
+
+    hidden: torch.Tensor
+    flops: torch.Tensor
+
+
+class BlockCache:
+    """Kept states of the blocks of one model, for any number of slots (sources) of the same number of rows.
+
+    Args:
+        parts: the blocks.
+        rows: of each slot: prefix and tokens.
+        width: numbers a row.
+        dtype: of what is kept; half of float32's halves the memory.
+        device: where it is kept.
+    """
+
+    def __init__(
+        self, parts: Sequence[BlockParts], *, rows: int, width: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self._parts = tuple(parts)
+        self.rows, self.width = rows, width
+        self._dtype, self._device = dtype, device
+        self._kept: list[dict[str, torch.Tensor]] = [{} for _ in self._parts]
+        self.slots = 0
+
+    def reserve(self, slots: int) -> None:
+        """Room for as many slots; what is kept stays."""
+        if slots <= self.slots:
+            return
+        for kept in self._kept:
+            for name in _KEPT:
+                fresh = torch.zeros(slots, self.rows, self.width, dtype=self._dtype, device=self._device)
+                if name in kept:
+                    fresh[: self.slots] = kept[name]
+                kept[name] = fresh
+        self.slots = slots
+
+    @property
+    def slot_bytes(self) -> int:
+        """Bytes kept for one slot."""
+        return len(self._parts) * len(_KEPT) * self.rows * self.width * self._dtype.itemsize
+
+    @torch.no_grad()
+    def run(
+        self,
+        hidden: torch.Tensor,
+        slots: Sequence[int],
+        *,
+        forced: torch.Tensor,
+        gates: GatePlan,
+        padding: torch.Tensor | None = None,
+        rotations: Rotations | None = None,
+    ) -> BlockRun:
+        """Run all blocks on views that each live in a slot.
+
+        Args:
+            hidden: what enters the first block, (views, rows, width).
+            slots: slot of each view, all different; views of slots in a row are read without a copy.
+            forced: bool, (views, rows): rows that every gate takes; all of a view that is new to its slot.
+            gates: who else is taken.
+            padding: bool, (views, rows): rows that nobody sees and nobody computes; None without.
+            rotations: of the model's queries and keys, see BlockEncoder.rotations.
+        Returns:
+            All rows behind the last block, those that were not computed among them.
+        """
+        place = _consecutive(slots)
+        first = torch.tensor(slots, device=hidden.device)[:, None] * self.rows
+        base = first + torch.arange(self.rows, device=hidden.device)
+        hide = None
+        if padding is not None:
+            hide = torch.zeros_like(padding, dtype=hidden.dtype)
+            hide = hide.masked_fill_(padding, torch.finfo(hidden.dtype).min)[:, None, None]
+            forced = forced & ~padding
+        flops = torch.zeros(len(slots), dtype=torch.float64, device=hidden.device)
+        for number, (parts, kept) in enumerate(zip(self._parts, self._kept, strict=True)):
+            step = _Step(kept, place, base, forced, padding, number, gates)
+            of_attention, of_projection, of_mlp = parts.row_flops
+            normed = parts.norm_attention(hidden)
+            if (found := step.take("attention", "seen", normed)) is not None:
+                rows, taken = found
+                chosen = normed.flatten(0, 1)[taken]
+                for name, project in (("query", parts.query), ("key", parts.key), ("value", parts.value)):
+                    step.put(name, rows, project(chosen))
+                flops += step.count(taken) * of_attention + 4 * self.rows * self.rows * self.width
+                mixed = self._attend(parts, kept, place, hide, rotations, hidden.dtype)
+                if (found := step.take("projection", "mixed", mixed)) is not None:
+                    rows, taken = found
+                    step.put("attended", rows, parts.project(mixed.flatten(0, 1)[taken]))
+                    flops += step.count(taken) * of_projection
+            hidden = hidden + step.get("attended").to(hidden.dtype)
+            normed = parts.norm_mlp(hidden)
+            if (found := step.take("mlp", "normed", normed)) is not None:
+                rows, taken = found
+                step.put("passed", rows, parts.mlp(normed.flatten(0, 1)[taken]))
+                flops += step.count(taken) * of_mlp
+            hidden = hidden + step.get("passed").to(hidden.dtype)
+        return BlockRun(hidden, flops)
+
+    def _attend(
+        self,
+        parts: BlockParts,
+        kept: dict[str, torch.Tensor],
+        place: Place,
+        hide: torch.Tensor | None,
+        rotations: Rotations | None,
+        dtype: torch.dtype,
+    ) -> torch.Tensor:
+        """Attention of all rows, (views, rows, width), heads side by side."""
+        query, key, value = (_heads(kept[name][place].to(dtype), parts.heads) for name in ("query", "key", "value"))
+        if rotations is not None:  # kept unturned, because a token's place may change while it is kept
+            query, key = turned(query, *rotations), turned(key, *rotations)
+        mixed = scaled_dot_product_attention(query, key, value, attn_mask=hide, scale=parts.scaling)
+        return mixed.transpose(1, 2).flatten(2)
+
+
+class _Step:
+    """Gates and kept states of one block in one call."""
+
+    def __init__(
+        self,
+        kept: dict[str, torch.Tensor],
+        place: Place,
+        base: torch.Tensor,
+        forced: torch.Tensor,
+        padding: torch.Tensor | None,
+        block: int,
+        gates: GatePlan,
+    ) -> None:
+        self._kept, self._place, self._base, self._forced = kept, place, base, forced
+        self._padding, self._block, self._gates = padding, block, gates
+
+    def get(self, name: str) -> torch.Tensor:
+        """What is kept, (views, rows, width)."""
+        return self._kept[name][self._place]
+
+    def put(self, name: str, rows: torch.Tensor, values: torch.Tensor) -> None:
+        """Keep values of rows, counted over all slots."""
+        kept = self._kept[name]
+        kept.flatten(0, 1)[rows] = values.to(kept.dtype)
+
+    def take(self, site: Site, reference: str, now: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Rows that the gate takes, counted over all slots, and the same counted over the views; None for none.
+
+        Their reference becomes what they are now.
+        """
+        known = self.get(reference).to(now.dtype)
+        change = (now - known).square_().sum(dim=-1) / now.square().sum(dim=-1).clamp_min(torch.finfo(now.dtype).tiny)
+        change = change.sqrt_().masked_fill_(self._forced, float("inf"))
+        if self._padding is not None:
+            change = change.masked_fill_(self._padding, 0)
+        chosen = gate_at(self._gates, self._block, site).select(change) | self._forced
+        if self._padding is not None:
+            chosen &= ~self._padding
+        taken = chosen.flatten().nonzero().squeeze(-1)
+        if not len(taken):
+            return None
+        rows = self._base.flatten()[taken]
+        self.put(reference, rows, now.flatten(0, 1)[taken])
+        return rows, taken
+
+    def count(self, taken: torch.Tensor) -> torch.Tensor:
+        """Rows taken of each view, (views,)."""
+        views, rows = self._base.shape
+        return torch.bincount(taken // rows, minlength=views)
+
+
+def _consecutive(slots: Sequence[int]) -> Place:
+    first = slots[0]
+    return slice(first, first + len(slots)) if list(slots) == list(range(first, first + len(slots))) else list(slots)
+
+
+def _heads(states: torch.Tensor, heads: int) -> torch.Tensor:
+    """(views, heads, rows, head width) of (views, rows, width)."""
+    views, rows, width = states.shape
+    return states.view(views, rows, heads, width // heads).transpose(1, 2)
+
+
+def turned(states: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
+    """Rotary positions on the last rows of (views, heads, rows, head width); rows before those stay.
+
+    Source:
+        Su et al., RoFormer, 2021, with the two halves of a head as the parts of each pair.
+    """
+    before = states.shape[-2] - cosine.shape[-2]
+    prefix, tokens = states[..., :before, :], states[..., before:, :]
+    first, second = tokens.chunk(2, dim=-1)
+    return torch.cat([prefix, tokens * cosine + torch.cat([-second, first], dim=-1) * sine], dim=-2)
