@@ -59,7 +59,7 @@ HEAVY = {"torch", "av", "cv2", "safetensors", "pydantic", "typer", "rich", "tran
 ONLY_IN = {  # libraries that one part alone may import
     "typer": {"cli"},
     "rich": {"cli"},
-    "safetensors": {"store"},
+    "safetensors": {"store", "video_models"},
     "transformers": {"encoders"},
     "cv2": {"bench", "cli", "motion"},
     "pyarrow": {"gaze"},
