@@ -82,7 +82,7 @@ def diagnose() -> Diagnosis:
     automatic, refusals = _automatic()
     return Diagnosis(
         versions=_versions(),
-        findings=[_threading(), _models(), _nvtx(), _kernel_cache()],
+        findings=[_threading(), _models(), _flow(), _nvtx(), _kernel_cache()],
         backends=backends,
         devices=_devices(),
         automatic=automatic,
@@ -271,6 +271,21 @@ def _models() -> Finding:
         accepted = " or newer, below ".join(".".join(map(str, bound)) for bound in TRANSFORMERS)
         return Finding("models", "failed", f"transformers {version}; {use} need {accepted}", advice)
     return Finding("models", "ok", f"transformers {version}, for {use}")
+
+
+def _flow() -> Finding:
+    """Whether flow can be measured that needs OpenCV; other motion sources need nothing."""
+    from texvlm.errors import FlowUnavailable
+    from texvlm.motion import DisFlow
+
+    flat = np.zeros((16, 16), np.uint8)
+    try:
+        DisFlow().between(flat, flat)
+    except FlowUnavailable:
+        return Finding("optical flow", "missing", "no OpenCV", ('pip install "texvlm[flow]"',))
+    except Exception as error:  # a library that is here and broken
+        return Finding("optical flow", "failed", f"{type(error).__name__}: {error}".splitlines()[0])
+    return Finding("optical flow", "ok", "dense inverse search of OpenCV")
 
 
 def _nvtx() -> Finding:

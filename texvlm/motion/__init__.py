@@ -9,6 +9,7 @@ of the reference frame, in level-0 texels. Nothing here loads torch or OpenCV wh
 
 from __future__ import annotations
 
+from texvlm.motion.block_matching import BlockMatcher
 from texvlm.motion.camera import CameraKind, CameraModel, CameraMotion, camera_motion
 from texvlm.motion.codec import CodecMotion, rasterised
 from texvlm.motion.consistency import (
@@ -22,9 +23,12 @@ from texvlm.motion.consistency import (
 )
 from texvlm.motion.dis import DisFlow, Preset
 from texvlm.motion.field import MotionField, grid_of
+from texvlm.motion.opening import MOTION_SOURCES, NoMotion, open_motion
 from texvlm.motion.source import Moment, MotionSource, moment_of
 
 __all__ = [
+    "MOTION_SOURCES",
+    "BlockMatcher",
     "CameraKind",
     "CameraModel",
     "CameraMotion",
@@ -34,6 +38,7 @@ __all__ = [
     "Moment",
     "MotionField",
     "MotionSource",
+    "NoMotion",
     "Preset",
     "Tolerance",
     "camera_motion",
@@ -43,6 +48,7 @@ __all__ = [
     "grid_of",
     "moment_of",
     "occluded",
+    "open_motion",
     "rasterised",
     "validated",
 ]
