@@ -20,6 +20,7 @@ from time import perf_counter
 from typing import Any
 
 import cv2
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -223,9 +224,9 @@ def markdown(report: dict[str, Any]) -> str:
         f"{report['commit']}, {report['date'][:10]}; `{report['command']}`; "
         f"load average before: {report['load_before']}.",
         "",
-        "Mean endpoint error, texels: known pixels / 16-texel cells / those of them called valid (their share). Time is",
-        "that of the field of cells; DisFlow gets its mip level ready, as an engine has it, BlockMatcher makes all levels",
-        "of both pictures here. p10: a tenth of the calls were quicker; on a busy machine that is nearer to the cost.",
+        "Mean endpoint error, texels: known pixels / 16-texel cells / those of them called valid (their share).",
+        "Time is that of the field of cells. DisFlow gets its mip level ready, as an engine has it; BlockMatcher makes",
+        "all levels of both pictures here. p10: a tenth of the calls were quicker, nearer to the cost on a busy machine.",
         "",
         "| method | " + " | ".join(pairs) + " | ms (p10), median of the pairs |",
         "| --- |" + " --- |" * (len(pairs) + 1),
@@ -239,17 +240,15 @@ def markdown(report: dict[str, Any]) -> str:
         ms, p10 = (float(np.median([row[key] for row in rows])) for key in ("ms", "ms_p10"))
         lines.append(f"| {method} | {' | '.join(cells)} | {ms:.2f} ({p10:.2f}) |")
     lines += ["", f"| {CLIP}, one frame | ms (p10) | cells valid |", "| --- | --- | --- |"]
-    lines += [
-        f"| {row['method']} | {row['ms']:.2f} ({row['ms_p10']:.2f}) | {row['valid_share']:.0%} |"
-        for row in report["clip"]
-    ]
+    for row in report["clip"]:
+        lines.append(f"| {row['method']} | {row['ms']:.2f} ({row['ms_p10']:.2f}) | {row['valid_share']:.0%} |")
     codec = report["codec_against_dis"]
     lines += [
         "",
         f"{codec['clip']}, {codec['frames']} frames: the codec's vectors lie {codec['median_difference_texels']} "
         f"texels (median) from DIS over the {codec['share_of_cells_valid_in_both']:.0%} of cells that both call valid, "
-        f"and {codec['median_difference_where_moving_texels']} where content moves by more than one texel (median speed "
-        f"{codec['median_speed_where_moving_texels']}); {codec['frames_without_vectors']} of them have no vectors.",
+        f"and {codec['median_difference_where_moving_texels']} where content moves by more than one texel (median "
+        f"speed {codec['median_speed_where_moving_texels']}); {codec['frames_without_vectors']} of them have no vectors.",
         "",
         "Of camera_motion the share is that of cells which move with the camera. Flow networks of the RAFT class are",
         "not in the table: no Python package holds their weights.",
@@ -266,6 +265,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20, help="timed calls of each method on each pair")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
+    numba.set_num_threads(1)
     report = {
         "machine": probe_machine().model_dump(),
         "commit": source_commit(),

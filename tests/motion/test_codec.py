@@ -148,7 +148,7 @@ def test_frames_without_vectors_and_of_another_size():
 
 
 def test_reading_vectors_keeps_no_picture_alive(tmp_path):
-    path = clip(tmp_path / "long.mp4", b_frames=2, frames=80)
+    path = clip(tmp_path / "long.mp4", b_frames=2, frames=40)
     motion = CodecMotion(judge=False)
 
     def alive() -> int:
@@ -163,7 +163,7 @@ def test_reading_vectors_keeps_no_picture_alive(tmp_path):
                 assert frame.motion is not None or frame.kind == "I"
                 engine.submit(frame)
                 motion(moment_of(engine, frame=frame))
-                if index % 20 == 19:
+                if index % 10 == 9:
                     counts.append(alive())
     finally:
         gc.enable()
@@ -172,7 +172,7 @@ def test_reading_vectors_keeps_no_picture_alive(tmp_path):
 
 
 def test_vectors_are_the_same_whenever_a_file_is_read(tmp_path):
-    path = clip(tmp_path / "b.mp4", b_frames=2, frames=60)
+    path = clip(tmp_path / "b.mp4", b_frames=2, frames=30)
 
     def read() -> list[bytes | None]:
         with open_source(path, motion_vectors=True) as source:
@@ -180,4 +180,4 @@ def test_vectors_are_the_same_whenever_a_file_is_read(tmp_path):
 
     first = read()
     assert first.count(None) == 1  # the I picture
-    assert all(read() == first for _ in range(4))  # with frame threads, one of five readings loses some
+    assert all(read() == first for _ in range(4))  # with frame threads, some readings lose some
