@@ -17,15 +17,15 @@ from texvlm.drawing.pictures import write_png
 
 try:
     from gl_app_renderer import App, SharedContext
-    from gl_app_tokens import Tokens
+    from gl_app_tokens import Tokens, backend_here
 except ImportError as missing:
     sys.exit(f'gl_app: {missing.name} is missing; pip install "texvlm[demos]"')
 
 
-def lent(kind: str, size: tuple[int, int], frames: int, out: Path | None) -> None:
+def lent(kind: str, size: tuple[int, int], frames: int, backend: str, out: Path | None) -> None:
     """One thread, one context: draw a frame, get its tokens, draw the next."""
     app = App(kind, size)
-    with Tokens(app) as tokens:
+    with Tokens(app, backend_here(backend)) as tokens:
         for frame in range(frames):
             app.draw(frame)
             tokens.take(frame)
@@ -33,7 +33,7 @@ def lent(kind: str, size: tuple[int, int], frames: int, out: Path | None) -> Non
     app.close()
 
 
-def shared(kind: str, size: tuple[int, int], frames: int, out: Path | None) -> None:
+def shared(kind: str, size: tuple[int, int], frames: int, backend: str, out: Path | None) -> None:
     """The app draws into one buffer on its thread and context, while the other one's tokens are taken here."""
     free, drawn, done = SimpleQueue(), SimpleQueue(), threading.Event()
 
@@ -54,7 +54,7 @@ def shared(kind: str, size: tuple[int, int], frames: int, out: Path | None) -> N
     thread.start()
     app, context = received(drawn)
     context.make_current()
-    with Tokens(app) as tokens:
+    with Tokens(app, backend_here(backend)) as tokens:
         for buffer in range(len(app.buffers)):
             free.put(buffer)
         for _ in range(frames):
@@ -94,6 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--eyes", choices=("mono", "side-by-side", "layers"), default="mono")
     parser.add_argument("--context", choices=("lent", "shared"), default="lent")
+    parser.add_argument("--backend", choices=("gl", "cuda"), default="gl")
     parser.add_argument("--size", type=size_of, default=(640, 384), help="WxH of one eye's picture")
     parser.add_argument("--frames", type=int, default=120)
     parser.add_argument("--out", type=Path, help="folder for a picture of the last frame")
@@ -101,7 +102,7 @@ def main() -> None:
     if arguments.frames < 1:
         parser.error(f"--frames is {arguments.frames}; at least 1 is needed")
     run = lent if arguments.context == "lent" else shared
-    run(arguments.eyes, arguments.size, arguments.frames, arguments.out)
+    run(arguments.eyes, arguments.size, arguments.frames, arguments.backend, arguments.out)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def cube() -> np.ndarray:
 def paint() -> np.ndarray:
     """Pictures of the surfaces, (4, SIDE, SIDE, 4): tiles, plaster, the notice, a crate's label."""
     rng = np.random.default_rng(7)
-    grain = rng.normal(0, 9, (4, SIDE, SIDE, 1))
+    grain = rng.normal(0, 5, (4, SIDE, SIDE, 1))
     pictures = np.array([(120, 124, 130), (186, 170, 150), (242, 240, 230), (178, 128, 76)])[:, None, None] + grain
     pictures[0, ::128, :] = pictures[0, :, ::128] = 60
     pictures[1, ::64, :] -= 30

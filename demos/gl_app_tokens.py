@@ -9,20 +9,29 @@ from gl_app_eyes import gaze_at
 from gl_app_renderer import FRAME_NS, App
 
 import texvlm
-from texvlm.backends import gl
+from texvlm.backends import gl, open_backend
+from texvlm.backends.base import Backend
 from texvlm.drawing.pictures import Panel, compose_sheet, draw_tokens
 from texvlm.drawing.reconstruct import reconstruct
 from texvlm.gaze import GazeInput, GazeView
 
 
-class Tokens:
-    """An engine on the context that is current here: the app's own, or one that shares its textures."""
+def backend_here(name: str) -> Backend:
+    """The gl backend works in the OpenGL context that is current; cuda, on the GPU that draws, maps its textures."""
+    return gl.open_current() if name == "gl" else open_backend(name).backend
 
-    def __init__(self, app: App) -> None:
+
+class Tokens:
+    """An engine for the context that is current here: the app's own, or one that shares its textures.
+
+    It closes the backend that it is given.
+    """
+
+    def __init__(self, app: App, backend: Backend) -> None:
         self.eyes = app.eyes
         self.gaze = GazeInput([GazeView(eye.fov, eye.name) for eye in app.eyes], clock="app")
         self.spent_ms: list[float] = []
-        self.backend = gl.open_current()
+        self.backend = backend
         try:
             self.engine = texvlm.Engine(app.size, sources=len(app.eyes), backend=self.backend)
             self.attached = [

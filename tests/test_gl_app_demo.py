@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -10,9 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cuda_device import open_host_device
+from required import unavailable
 
 import texvlm
+from texvlm.backends import gl
 from texvlm.backends._gl_api import GlApi
+from texvlm.backends.cuda.backend import CudaBackend
+from texvlm.errors import BackendUnavailable
 
 pytestmark = pytest.mark.gl
 
@@ -31,16 +36,40 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 @pytest.fixture
 def demo(gl_backend, monkeypatch):
-    """The demo's modules, by name."""
+    """A module of the demo by its name."""
     monkeypatch.syspath_prepend(str(DEMOS))
-    return lambda name: importlib.import_module(f"gl_app{name}")
+    return lambda name: importlib.import_module(f"gl_app_{name}")
+
+
+@pytest.fixture
+def program(demo):
+    """The program itself, under another name: that of tests/gl_app.py is the same."""
+    spec = importlib.util.spec_from_file_location("gl_app_program", DEMOS / "gl_app.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
 def app(demo, request):
-    app = demo("_renderer").App(request.param, SIZE)
+    app = demo("renderer").App(request.param, SIZE)
     yield app
     app.close()
+
+
+@pytest.fixture(params=["gl", "cuda-host"])
+def backend(request, app):
+    """On the app's context; whoever is given it closes it."""
+    if request.param == "gl":
+        yield gl.open_current()
+        return
+    try:
+        driver, compiler = open_host_device()
+    except BackendUnavailable as refusal:
+        unavailable("cuda-host", str(refusal))
+    yield CudaBackend(driver, compiler)
+    assert driver.leaks() == []
+    assert driver.violations == []
 
 
 def shown(app, eye) -> np.ndarray:
@@ -55,8 +84,8 @@ def shown(app, eye) -> np.ndarray:
 
 
 @pytest.mark.parametrize("app", ARRANGEMENTS, indirect=True)
-def test_each_source_holds_what_its_eye_sees(app, demo):
-    with demo("_tokens").Tokens(app) as tokens:
+def test_each_source_holds_what_its_eye_sees(app, demo, backend):
+    with demo("tokens").Tokens(app, backend) as tokens:
         for frame in range(3):
             app.draw(frame)
             batch = tokens.take(frame)
@@ -70,12 +99,13 @@ def test_each_source_holds_what_its_eye_sees(app, demo):
 
 @pytest.mark.parametrize("app", ARRANGEMENTS, indirect=True)
 def test_no_pixel_visits_the_host(app, demo, monkeypatch):
+    backend = gl.open_current()
     calls, staged = [], []
 
     def counting(name, call):
         return lambda *arguments: calls.append(name) or call(*arguments)
 
-    with demo("_tokens").Tokens(app) as tokens:
+    with demo("tokens").Tokens(app, backend) as tokens:
         context, staging = tokens.backend._context, tokens.backend._staging
         assert isinstance(context.gl, GlApi)
         for name in TRANSFERS:
@@ -100,7 +130,8 @@ def test_no_pixel_visits_the_host(app, demo, monkeypatch):
 
 @pytest.mark.parametrize("app", ARRANGEMENTS, indirect=True)
 def test_each_eye_looks_at_the_same_thing_in_its_own_picture(app, demo):
-    with demo("_tokens").Tokens(app) as tokens:
+    backend = gl.open_current()
+    with demo("tokens").Tokens(app, backend) as tokens:
         app.draw(0)
         tokens.take(0)
         for fixation, eye in zip(tokens.fixations, app.eyes, strict=True):
@@ -110,21 +141,19 @@ def test_each_eye_looks_at_the_same_thing_in_its_own_picture(app, demo):
             assert tokens.fixations[0, 0] - tokens.fixations[1, 0] > 0.1
 
 
-def test_a_context_of_its_own_gives_the_same_tokens(demo, capsys):
-    program = demo("")
+def test_a_context_of_its_own_gives_the_same_tokens(program, capsys):
     said = []
     for run_app in (program.lent, program.shared):
-        run_app("layers", SIZE, 3, None)
+        run_app("layers", SIZE, 3, "gl", None)
         said.append([line for line in capsys.readouterr().out.splitlines() if "medians" not in line])
     assert said[0] == said[1]
     assert "tokens (2, 268, 768)" in said[0][1]
 
 
-def test_what_fails_on_the_apps_thread_is_raised_here(demo, monkeypatch):
-    program = demo("")
+def test_what_fails_on_the_apps_thread_is_raised_here(program, monkeypatch):
     monkeypatch.setattr(program.App, "draw", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        program.shared("mono", SIZE, 3, None)
+        program.shared("mono", SIZE, 3, "gl", None)
 
 
 def test_it_runs_as_a_program(gl_backend, tmp_path):
@@ -144,10 +173,10 @@ def test_it_runs_as_a_program(gl_backend, tmp_path):
         (("--frames", "0"), "--frames is 0; at least 1 is needed"),
     ],
 )
-def test_what_cannot_be_run_is_said(demo, monkeypatch, capsys, arguments, message):
+def test_what_cannot_be_run_is_said(program, monkeypatch, capsys, arguments, message):
     monkeypatch.setattr(sys, "argv", ["gl_app.py", *arguments])
     with pytest.raises(SystemExit):
-        demo("").main()
+        program.main()
     assert message in capsys.readouterr().err
 
 
