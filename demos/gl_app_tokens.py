@@ -68,7 +68,7 @@ class Tokens:
         return (
             f"{frames} frames: drawing {drawing:.2f} ms, tokens {taking:.2f} ms (medians)\n"
             f"tokens {tuple(self.batch.flat().shape)}: {work.tokens_sampled} sampled, {work.tokens_reused} reused\n"
-            f"{work.tiles_dirty} of {work.tiles_compared} tiles written, from the app's texture to the engine's"
+            f"{work.tiles_compared} tiles compared, {work.tiles_dirty} written, from the app's texture to the engine's"
         )
 
     def picture(self) -> np.ndarray:

@@ -7,6 +7,8 @@ import threading
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from texvlm import Engine
 from texvlm.fixation import GazePoint, Looker, engine_arguments, scene_of
@@ -131,6 +133,36 @@ def test_what_cannot_be_taken_is_refused_and_changes_nothing():
 def test_settings_are_checked(options, message):
     with pytest.raises(ValueError, match=message):
         GazeInput(**options)
+
+
+NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 2000),
+            st.one_of(
+                st.tuples(NUMBERS, NUMBERS, NUMBERS).map(lambda d: {"direction": d}),
+                st.tuples(NUMBERS, NUMBERS).map(lambda p: {"point": p}),
+                st.just({"valid": False}),
+            ),
+            st.sampled_from([0.0, 0.6, 1.0, math.nan]),
+        )
+    ),
+    st.integers(-(10**12), 10**12),
+)
+def test_whatever_a_tracker_says_the_fixation_is_a_place_near_the_frame(samples, shown_ns):
+    gaze, now, usable = GazeInput([GazeView(FOV)], reach=0.1), 0, False
+    for wait_ms, where, confidence in samples:
+        now += wait_ms * MS
+        sample = GazeSample(now, **where, confidence=confidence)
+        gaze.put(sample)
+        usable |= sample.usable(0.5)
+        ((u, v), state) = gaze.at(now)
+        assert max(abs(u - 0.5), abs(v - 0.5)) <= 8.2
+        assert usable or state == "none"
+    assert np.isfinite(gaze.fixations(shown_ns)).all()
 
 
 def test_reset_forgets():
