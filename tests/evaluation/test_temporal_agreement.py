@@ -26,6 +26,15 @@ STEP = 4
 """Levels by which the test's clip brightens a frame."""
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Tiny models gain nothing from more, and lose much on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def encoder():
     return untrained_vit(32, 2, 2, image=64, labels=5, seed=1)

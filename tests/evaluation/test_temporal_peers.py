@@ -28,6 +28,15 @@ TOKENS = 12
 WIDTH, BLOCKS, HEADS = 32, 3, 2
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Tiny models gain nothing from more, and lose much on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def encoder():
     return untrained_vit(WIDTH, BLOCKS, HEADS, image=64, labels=5, seed=3)

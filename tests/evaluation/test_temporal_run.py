@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
+import torch
 
 from texvlm.cli import run
+from texvlm.encoders.untrained import untrained_vit
 from texvlm.errors import ModelError, SourceError, StoreError
 from texvlm.evaluation.temporal import PARTS, TemporalSettings, report, run_temporal
+from texvlm.evaluation.temporal.clips import find_clips
 from texvlm.evaluation.temporal.markdown import report_text
+from texvlm.evaluation.temporal.methods import Step
+from texvlm.evaluation.temporal.peers import PEERS
 from texvlm.evaluation.temporal.report import read_parts
+from texvlm.evaluation.temporal.soak import run_soak
 
 QUICK = TemporalSettings(quick=True, clips=("fade", "scene-cut"), methods=("cached", "gated-25"), frames=4)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Tiny models gain nothing from more, and lose much on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +171,51 @@ def test_what_the_command_refuses(tmp_path, monkeypatch, capsys, words, message)
     assert run(["eval", *words]) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+# ---------------------------------------------------------------------- soak
+
+
+class Hoarder:
+    """A method that forgets nothing."""
+
+    name = "hoarder"
+
+    def begin(self, encoder, sources):
+        self.encoder, self.kept = encoder, []
+
+    def step(self, batch, moment):
+        self.kept.append(batch.pixels.clone())
+        features = self.encoder(batch)
+        return Step(features, np.ones(batch.pixels.shape[:2], np.bool_), 1, 1, "full")
+
+    def state_bytes(self):
+        return sum(pixels.numel() * pixels.element_size() for pixels in self.kept)
+
+
+def soak(method, frames):
+    encoder = untrained_vit(32, 2, 2, image=64)
+    clips = [*find_clips(None, frames=3, seed=0, size=(96, 64))[:1], *find_clips(None, frames=4, seed=0, size=(64, 96))]
+    settings = TemporalSettings(quadtree_tokens=22)
+    return run_soak(encoder, method, clips[:2], settings, report.origin_now(settings, "x", 1), frames=frames)
+
+
+def test_a_long_run_tells_what_grows():
+    found = soak(Hoarder(), 30)
+    token = 22 * 3 * 16 * 16 * 4
+    assert found.state_bytes == [token * (index + 1) for index in range(30)]
+    assert found.state_growth == token * (30 - 6)
+    assert (found.encoded, found.every, found.minutes) == (1.0, 1, 0.02)
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_peers_stay_flat_over_cuts_and_sizes(name):
+    found = soak(PEERS[name](), 30)
+    assert found.state_growth == 0
+    assert len(found.rss_mib) == 30
+    assert found.encoded < 1
+
+
+def test_too_short_a_soak():
+    with pytest.raises(ValueError, match="9 frames of 2 clips; give at least 10"):
+        soak(Hoarder(), 9)

@@ -8,7 +8,8 @@ part is written as JSON while it runs; `eval-temporal.md` with its plots is made
     methods                               what a contestant is
     peers (cached_rows, gated_blocks)     what others do, written from their papers
     outside                               the bound on reused tokens, checked without asking the method
-    agreement, time, end_to_end           the parts
+    agreement, pace, end_to_end           the parts
+    soak                                  a long run: what is kept stays flat
     goals, markdown, plots                what comes out
 """
 

@@ -19,6 +19,7 @@ from texvlm.encoders.features import Features
 from texvlm.engine import Engine
 from texvlm.evaluation.report import Origin
 from texvlm.evaluation.temporal.clips import Clip
+from texvlm.evaluation.temporal.engines import open_engine
 from texvlm.evaluation.temporal.methods import Method, Methods, Moment, Step, choose
 from texvlm.evaluation.temporal.outside import OutsideCheck
 from texvlm.evaluation.temporal.report import AgreementPart, Closeness, Curves, shorten
@@ -73,13 +74,7 @@ def compare(
         try:
             for index, frame in enumerate(clip.open()):
                 if engine is None:
-                    engine = Engine(
-                        layout=settings.layout(layout, frame.size, encoder.patch),
-                        backend="cpu",
-                        threshold=settings.threshold,
-                        mean=encoder.mean,
-                        std=encoder.std,
-                    )
+                    engine = open_engine(settings, layout, frame.size, encoder)
                 engine.submit(frame)
                 batch = engine.tokens()
                 full = encoder(batch)

@@ -21,6 +21,7 @@ from texvlm.engine import Engine
 from texvlm.evaluation.cost import DENSE_SIDE, MODELS, QUICK_MODELS
 from texvlm.evaluation.report import Origin
 from texvlm.evaluation.temporal.clips import Clip
+from texvlm.evaluation.temporal.engines import open_engine
 from texvlm.evaluation.temporal.methods import Method, Methods, Moment, choose
 from texvlm.evaluation.temporal.peers import Full
 from texvlm.evaluation.temporal.report import Dense, EndToEndPart, Way, shorten
@@ -120,13 +121,7 @@ def _way(encoder: Encoder, clip: Clip, method: Method, dense: Dense, settings: T
     stages = _Stages()
     tokens = 0
     method.begin(encoder, 1)
-    with Engine(
-        layout=settings.layout(layout, size, encoder.patch),
-        backend="cpu",
-        threshold=settings.threshold,
-        mean=encoder.mean,
-        std=encoder.std,
-    ) as engine:
+    with open_engine(settings, layout, size, encoder) as engine:
 
         def make(frame: Frame) -> TokenBatch:
             engine.submit(frame)

@@ -20,6 +20,7 @@ from texvlm.engine import Engine
 from texvlm.evaluation.cost import MODELS, QUICK_MODELS
 from texvlm.evaluation.report import Origin
 from texvlm.evaluation.temporal.clips import Clip
+from texvlm.evaluation.temporal.engines import open_engine
 from texvlm.evaluation.temporal.methods import Method, Methods, Moment, Step, choose
 from texvlm.evaluation.temporal.peers import Full
 from texvlm.evaluation.temporal.report import Pace, Spent, TimePart, shorten
@@ -72,14 +73,7 @@ def race(
                 entry.method.begin(encoder, run.sources)
             for index, frames in enumerate(side_by_side(clip, run.sources, run.frames + 1)):
                 if engine is None:
-                    engine = Engine(
-                        layout=settings.layout(layout, frames[0].size, encoder.patch),
-                        sources=run.sources,
-                        backend="cpu",
-                        threshold=settings.threshold,
-                        mean=encoder.mean,
-                        std=encoder.std,
-                    )
+                    engine = open_engine(settings, layout, frames[0].size, encoder, sources=run.sources)
                 start = time.perf_counter()
                 for source, frame in enumerate(frames):
                     engine.submit(frame, source)
