@@ -257,10 +257,10 @@ def markdown(report: dict[str, Any]) -> str:
         f"{codec['clip']}, {codec['frames']} frames: the codec's vectors lie {codec['median_difference_texels']} "
         f"texels (median) from DIS over the {codec['share_of_cells_valid_in_both']:.0%} of cells that both call valid, "
         f"and {codec['median_difference_where_moving_texels']} where content moves by more than one texel (median "
-        f"speed {codec['median_speed_where_moving_texels']}); {codec['frames_without_vectors']} frames have none.",
+        f"speed {codec['median_speed_where_moving_texels']}); frames without any: {codec['frames_without_vectors']}.",
         "",
         "Of camera_motion the share is that of cells which move with the camera. Flow networks of the RAFT class are",
-        "not in the table: no Python package holds their weights.",
+        "not in the table: their weights are downloads, and this script downloads nothing.",
     ]
     return "\n".join(lines) + "\n"
 
