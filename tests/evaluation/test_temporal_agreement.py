@@ -16,7 +16,7 @@ from texvlm.evaluation.temporal.goals import missed, verdicts
 from texvlm.evaluation.temporal.methods import Step, choose
 from texvlm.evaluation.temporal.outside import OutsideCheck
 from texvlm.evaluation.temporal.peers import PEERS, Full
-from texvlm.evaluation.temporal.report import Closeness, Pace
+from texvlm.evaluation.temporal.report import Pace
 from texvlm.evaluation.temporal.settings import TemporalSettings, TimedRun
 from texvlm.frames import Frame
 
@@ -247,9 +247,10 @@ def test_several_sources_play_from_different_places():
 # ---------------------------------------------------------------------- goals
 
 
-def closeness(encoder, **changes):
-    row = compare(encoder, SETTINGS, brightening(), "uniform", [Full()])[0]
-    return Closeness.model_validate(row.model_dump() | changes)
+@pytest.fixture(scope="module")
+def row(encoder):
+    """Of the full forward: meets all."""
+    return compare(encoder, SETTINGS, brightening(), "uniform", [Full()])[0]
 
 
 @pytest.mark.parametrize(
@@ -263,13 +264,12 @@ def closeness(encoder, **changes):
         ({"after_cut": 2}, "2 tokens reused at cuts"),
     ],
 )
-def test_every_goal_can_be_missed(encoder, changes, word):
-    assert missed(closeness(encoder)) == ()
-    assert missed(closeness(encoder, **changes)) == (word,)
+def test_every_goal_can_be_missed(row, changes, word):
+    assert missed(row) == ()
+    assert missed(row.model_copy(update=changes)) == (word,)
 
 
-def test_a_verdict_needs_closeness_and_time(encoder):
-    row = closeness(encoder)
+def test_a_verdict_needs_closeness_and_time(row):
     seconds = {"total_ms": 1.0, "p50_ms": 1.0, "p95_ms": 1.0}
     base = {name: getattr(row, name) for name in ("clip", "kind", "layout", "tokens", "method")}
     base |= {"frames": 3, "make": seconds, "full": seconds, "ours": seconds, "saved_median": 1, "saved_with_make": 1}
