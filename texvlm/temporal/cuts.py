@@ -35,8 +35,8 @@ from texvlm.temporal.transitions import (
 REPEATED = 1.5 / 255
 """Largest change of a texel's luma in a repeated frame; it says nothing about how fast the shot moves."""
 
-RECENT = 6
-"""Frames that say how fast a shot moves."""
+RECENT, UNKNOWN = 6, 0.1
+"""Frames that say how fast a shot moves, and the structure distance taken for it after a cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ class CutSettings:
             where they stay.
     """
 
-    bar: float = 0.5
-    motion: float = 0.5
+    bar: float = 0.42
+    motion: float = 0.75
     still: float = 0.25
     flash_s: float = 0.15
     flash_frames: int = 3
@@ -167,7 +167,7 @@ class CutDetector:
         if min(old.contrast, new.contrast) < SOLID and max(old.contrast, new.contrast) < FAINT_PICTURE:
             return False  # a fade's first or last step
         settings = self.settings
-        bar = settings.bar + settings.motion * max(watched.recent, default=0.0) - settings.features * turned
+        bar = settings.bar + settings.motion * max(watched.recent, default=UNKNOWN) - settings.features * turned
         return found.still <= settings.still and score_of(found) >= bar
 
     def _in_flash(
@@ -179,7 +179,7 @@ class CutDetector:
         frames = watched.frame - flash.since
         is_long = frames >= self.settings.flash_frames and now_s - flash.since_s >= self.settings.flash_s - 1e-6
         # what moved since the flash began moved in several frames
-        allowed = self.settings.bar + self.settings.motion * max(watched.recent, default=0.0) * (frames + 1)
+        allowed = self.settings.bar + self.settings.motion * max(watched.recent, default=UNKNOWN) * (frames + 1)
         is_other = found.still <= self.settings.still and score_of(found) >= allowed
         unlike_last = score_of(likeness(old, new)) >= self.settings.bar
         # what the light seemed to fall on may be moving fast: then no frame is unlike the one before
@@ -201,7 +201,7 @@ class CutDetector:
 
 
 def score_of(found: Likeness) -> float:
-    """Evidence that a picture was replaced, 0..2. The histogram counts where structure was lost, and no more than it."""
+    """Evidence that a picture was replaced, 0..2. The histogram counts only as much as structure was lost."""
     return found.structure + min(found.histogram, found.structure)
 
 
@@ -243,7 +243,7 @@ def _turned(watched: _Watched, feature: NDArray[np.float64] | None) -> float:
     step = 1.0 - float(before @ feature)
     usual = max(watched.feature_steps, default=0.0)
     watched.feature_steps.append(step)
-    return float(np.clip((step - 2 * usual - NEAR_FEATURES) / NEAR_FEATURES, -1.0, 1.0))
+    return float(np.clip((step - usual - NEAR_FEATURES) / NEAR_FEATURES, -1.0, 1.0))
 
 
 NEAR_FEATURES = 0.2
