@@ -38,7 +38,7 @@ KINDS: dict[str, Callable[..., nn.Module]] = {
 """What there are checkpoints of."""
 
 
-def save(model: nn.Module, path: Path, *, encoder: Encoder, notes: Mapping[str, str] | None = None) -> None:
+def save(model: nn.Module, path: Path, *, encoder: Encoder, notes: Mapping[str, str | int] | None = None) -> None:
     """Write a checkpoint; whole or not at all.
 
     Args:
@@ -53,16 +53,17 @@ def save(model: nn.Module, path: Path, *, encoder: Encoder, notes: Mapping[str, 
     kind = next((name for name, made in KINDS.items() if type(model) is made), None)
     if kind is None:
         raise TypeError(f"a {type(model).__name__} has no checkpoints; accepted: {', '.join(KINDS)}")
-    facts = {
+    facts: dict[str, object] = {
         **(notes or {}),
         "format": FORMAT,
-        "version": str(VERSION),
+        "version": VERSION,
         "kind": kind,
-        "options": json.dumps(model.options, sort_keys=True),
+        "options": model.options,
         **_facts(encoder),
     }
     tensors = {name: part.detach().cpu().contiguous() for name, part in model.state_dict().items()}
-    write_whole(path, safetensors.torch.save(tensors, metadata=facts))
+    # one key only: safetensors keeps no order among several, and equal weights must give equal bytes
+    write_whole(path, safetensors.torch.save(tensors, metadata={"texvlm": json.dumps(facts, sort_keys=True)}))
 
 
 def load(path: Path | str, *, kind: str, encoder: Encoder) -> nn.Module:
@@ -84,20 +85,20 @@ def load(path: Path | str, *, kind: str, encoder: Encoder) -> nn.Module:
         raise ModelError(f"{path}: no such file; texvlm train {kind} CLIP --model DIR --out {path.name} makes one")
     try:
         with safe_open(path, framework="pt") as file:
-            facts: dict[str, str] = file.metadata() or {}
+            said = (file.metadata() or {}).get("texvlm", "null")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path}: cannot be read as safetensors ({error}); train it again") from error
+    facts = _read(said)
     if facts.get("format") != FORMAT:
         raise ModelError(f"{path}: no checkpoint of texvlm's; give what texvlm train wrote")
-    for name, wanted in (("version", str(VERSION)), ("kind", kind)):
+    for name, wanted in (("version", VERSION), ("kind", kind)):
         if facts.get(name) != wanted:
             raise ModelError(f"{path}: its {name} is {facts.get(name)!r}, {wanted!r} is wanted; train one that fits")
     _check_encoder(path, facts, encoder)
     try:
-        options: dict[str, Any] = json.loads(facts["options"])
         with torch.device("meta"):  # nothing is allocated for what the file merely claims
-            model = KINDS[kind](**options)
+            model = KINDS[kind](**facts["options"])
         model.load_state_dict(tensors, assign=True)
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         first = str(error).strip().splitlines()[0]
@@ -105,7 +106,16 @@ def load(path: Path | str, *, kind: str, encoder: Encoder) -> nn.Module:
     return model.to(encoder.device).eval()
 
 
-def _facts(encoder: Encoder) -> dict[str, str]:
+def _read(text: str) -> dict[str, Any]:
+    """What the file says of itself; empty where that is no record."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _facts(encoder: Encoder) -> dict[str, str | int]:
     """What tells an encoder from another one."""
     digest = hashlib.sha256()
     for name, weights in sorted(encoder.state_dict().items()):
@@ -113,15 +123,15 @@ def _facts(encoder: Encoder) -> dict[str, str]:
         digest.update(weights.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return {
         "encoder": encoder.name,
-        "width": str(encoder.width),
-        "patch": str(encoder.patch),
-        "channels": str(len(encoder.mean)),
+        "width": encoder.width,
+        "patch": encoder.patch,
+        "channels": len(encoder.mean),
         "dtype": str(encoder.dtype).removeprefix("torch."),
         "encoder_sha256": digest.hexdigest(),
     }
 
 
-def _check_encoder(path: Path, facts: Mapping[str, str], encoder: Encoder) -> None:
+def _check_encoder(path: Path, facts: Mapping[str, Any], encoder: Encoder) -> None:
     """ModelError unless a checkpoint was made for this encoder."""
     own = _facts(encoder)
     names = ["width", "patch", "channels", "encoder"]

@@ -81,7 +81,7 @@ def train_importance(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = FrameImportance()
-    model.fit_scale(statistics)
+    model.fit_scale(statistics, moved)
     logs = moved.log()
 
     def loss(generator: torch.Generator) -> torch.Tensor:

@@ -50,11 +50,18 @@ class FrameImportance(nn.Module):
         """Keyword arguments that make another one of this shape."""
         return {"hidden": self.hidden}
 
-    def fit_scale(self, statistics: torch.Tensor) -> None:
-        """Take mean and spread of each statistic's logarithm from examples, (n, len(STATISTICS))."""
+    @torch.no_grad()
+    def fit_scale(self, statistics: torch.Tensor, moved: torch.Tensor) -> None:
+        """Begin near the examples: their mean and spread, and their mean movement, logarithms all.
+
+        Args:
+            statistics: (n, len(STATISTICS)).
+            moved: (n,), above 0.
+        """
         logs = _log(statistics)
         self.mean.copy_(logs.mean(0))
         self.spread.copy_(logs.std(0, correction=0).clamp_min(1e-3))
+        self.out.bias.fill_(moved.log().mean())
 
     def log_movement(self, statistics: torch.Tensor) -> torch.Tensor:
         """Natural logarithm of the movement, (n,), of statistics (n, len(STATISTICS))."""

@@ -137,7 +137,7 @@ def train_helper(
     else:
         delta, losses = train_delta(train, encoder, steps=count, seed=seed, progress=progress)
         helper, score = delta, score_delta(delta, held_out, encoder)
-    save(helper, out, encoder=encoder, notes={"seed": str(seed), "steps": str(count)})
+    save(helper, out, encoder=encoder, notes={"seed": seed, "steps": count})
     tenth = max(len(losses) // 10, 1)
     return TrainReport(
         kind=kind,
