@@ -8,8 +8,8 @@ from that reference keeps the old result; the reference stays, so small steps ad
 taken. Everything but attention works row by row, so rows of all views are computed together, packed.
 
 Source:
-    Dutson, Li and Gupta, Eventful Transformers, ICCV 2023. Attention is computed from current queries, keys
-    and values here rather than updated by differences, which round differently every time.
+    Dutson, Li and Gupta, Eventful Transformers, ICCV 2023. How attention is
+    brought up to date is in texvlm.temporal.attention_cache.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import NamedTuple
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from texvlm.temporal.attention_cache import AttentionCache
 from texvlm.temporal.block_parts import BlockParts
 from texvlm.temporal.gates import GatePlan, Site, gate_at
 
@@ -50,15 +51,27 @@ class BlockCache:
         width: numbers a row.
         dtype: of what is kept; half of float32's halves the memory.
         device: where it is kept.
+        by_difference: bring attention up to date rather than compute it anew, where positions are added;
+            None does so on CPUs, where arithmetic counts and not the number of calls.
     """
 
     def __init__(
-        self, parts: Sequence[BlockParts], *, rows: int, width: int, dtype: torch.dtype, device: torch.device
+        self,
+        parts: Sequence[BlockParts],
+        *,
+        rows: int,
+        width: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        by_difference: bool | None = None,
     ) -> None:
         self._parts = tuple(parts)
         self.rows, self.width = rows, width
         self._dtype, self._device = dtype, device
         self._kept: list[dict[str, torch.Tensor]] = [{} for _ in self._parts]
+        self._sums: list[AttentionCache] = []
+        if device.type == "cpu" if by_difference is None else by_difference:
+            self._sums = [AttentionCache(heads=part.heads, scaling=part.scaling) for part in self._parts]
         self.slots = 0
 
     def reserve(self, slots: int) -> None:
@@ -76,7 +89,8 @@ class BlockCache:
     @property
     def slot_bytes(self) -> int:
         """Bytes kept for one slot."""
-        return len(self._parts) * len(_KEPT) * self.rows * self.width * self._dtype.itemsize
+        states = len(self._parts) * len(_KEPT) * self.rows * self.width * self._dtype.itemsize
+        return states + sum(sums.slot_bytes for sums in self._sums)
 
     @torch.no_grad()
     def run(
@@ -88,6 +102,7 @@ class BlockCache:
         gates: GatePlan,
         padding: torch.Tensor | None = None,
         rotations: Rotations | None = None,
+        settled: Sequence[bool] = (),
     ) -> BlockRun:
         """Run all blocks on views that each live in a slot.
 
@@ -98,6 +113,7 @@ class BlockCache:
             gates: who else is taken.
             padding: bool, (views, rows): rows that nobody sees and nobody computes; None without.
             rotations: of the model's queries and keys, see BlockEncoder.rotations.
+            settled: of each view: its padding is that of the last call for its slot; by default of none.
         Returns:
             All rows behind the last block, those that were not computed among them.
         """
@@ -117,10 +133,18 @@ class BlockCache:
             if (found := step.take("attention", "seen", normed)) is not None:
                 rows, taken = found
                 chosen = normed.flatten(0, 1)[taken]
+                before = {name: kept[name].flatten(0, 1)[rows] for name in ("key", "value")}
                 for name, project in (("query", parts.query), ("key", parts.key), ("value", parts.value)):
                     step.put(name, rows, project(chosen))
-                flops += step.count(taken) * of_attention + 4 * self.rows * self.rows * self.width
-                mixed = self._attend(parts, kept, place, hide, rotations, hidden.dtype)
+                counts = step.count(taken)
+                flops += counts * of_attention
+                if self._sums and rotations is None:
+                    mixed, touched = self._catch_up(number, slots, padding, settled, counts, taken, before)
+                    flops += touched
+                    mixed = mixed.to(hidden.dtype)
+                else:
+                    mixed = self._attend(parts, kept, place, hide, rotations, hidden.dtype)
+                    flops += 4 * self.rows * self.rows * self.width
                 if (found := step.take("projection", "mixed", mixed)) is not None:
                     rows, taken = found
                     step.put("attended", rows, parts.project(mixed.flatten(0, 1)[taken]))
@@ -133,6 +157,32 @@ class BlockCache:
                 flops += step.count(taken) * of_mlp
             hidden = hidden + step.get("passed").to(hidden.dtype)
         return BlockRun(hidden, flops)
+
+    def _catch_up(
+        self,
+        block: int,
+        slots: Sequence[int],
+        padding: torch.Tensor | None,
+        settled: Sequence[bool],
+        counts: torch.Tensor,
+        taken: torch.Tensor,
+        before: dict[str, torch.Tensor],
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Attention of all rows brought up to date, (views, rows, width), and the operations it took, (views,)."""
+        kept, sums = self._kept[block], self._sums[block]
+        ends = counts.cumsum(0).tolist()[:-1]
+        mixed, touched = [], []
+        changed = (taken % self.rows, before["key"], before["value"])
+        parts = zip(*(torch.tensor_split(part, ends) for part in changed), strict=True)
+        for view, (slot, (rows, key, value)) in enumerate(zip(slots, parts, strict=True)):
+            states = (kept["query"][slot], kept["key"][slot], kept["value"][slot])
+            hidden = None if padding is None else padding[view]
+            if settled and settled[view]:
+                mixed.append(sums.update(slot, *states, hidden, rows=rows, old_key=key, old_value=value))
+            else:
+                mixed.append(sums.renew(slot, *states, hidden))
+            touched.append(4 * sums.products * self.width)
+        return torch.stack(mixed), torch.tensor(touched, dtype=torch.float64, device=taken.device)
 
     def _attend(
         self,

@@ -130,6 +130,7 @@ class BlockReuse:
                 gates=self._gates,
                 padding=None if geometry.full else self._padding(geometry, order, chosen),
                 rotations=self._rotations(geometry, order, chosen),
+                settled=[not (new[number] or verdicts[number].replaced) for number in running],
             )
             self._left[slots[chosen]] = run.hidden.to(self._left.dtype)
             flops[chosen] += run.flops
