@@ -18,7 +18,7 @@ from texvlm.evaluation.temporal.cached_rows import CachedRows
 from texvlm.evaluation.temporal.gated_blocks import GatedBlocks, TokenGate
 from texvlm.evaluation.temporal.methods import Moment
 from texvlm.evaluation.temporal.outside import OutsideCheck
-from texvlm.evaluation.temporal.peers import PEERS, CachedRowsMethod, DroppedInputMethod, Full, mean_change
+from texvlm.evaluation.temporal.peers import CEILINGS, PEERS, CachedRowsMethod, DroppedInputMethod, Full, mean_change
 from texvlm.evaluation.temporal.vit_blocks import PlainViT
 from texvlm.layouts import UniformGrid
 from texvlm.layouts.table import PADDING_LAYER
@@ -338,6 +338,24 @@ def test_change_is_a_fraction_of_full_scale(encoder):
     scale = torch.tensor(encoder.std)[:, None, None]
     brighter = batch.pixels + 3 / 255 / scale
     assert mean_change(brighter, batch.pixels, scale) == pytest.approx(np.full((1, TOKENS), 3 / 255), rel=1e-4)
+
+
+def test_held_pixels_are_those_last_encoded(encoder):
+    """The full forward of a frame put together from pixels of the frames in which tokens were encoded."""
+    method = CEILINGS["held"]()
+    method.begin(encoder, 1)
+    kept = None
+    with torch.inference_mode():
+        for index, batch in enumerate(batches_of(encoder, 4, share=0.4)):
+            pixels = batch.pixels + 1 / 255 / encoder.std[0] * (index % 2)  # below the threshold
+            batch = type(batch)(pixels, batch.rows, batch.dirty, batch.sizes, batch.sources, batch.pts)
+            step = method.step(batch, moment(index))
+            encoded = torch.from_numpy(step.encoded)
+            assert index == 0 or 0 < encoded.sum() < TOKENS
+            kept = pixels.clone() if kept is None else torch.where(encoded[..., None, None, None], pixels, kept)
+            held = type(batch)(kept, batch.rows, batch.dirty, batch.sizes, batch.sources, batch.pts)
+            assert distance(step.features.tokens, encoder(held).tokens) < 1e-5
+            assert (distance(step.features.tokens, encoder(batch).tokens) < 1e-5) == (index == 0)
 
 
 def test_the_full_forward_is_a_method(encoder):

@@ -8,6 +8,9 @@
                 a dropped token keeps the features of the run's first frame.
     gated       Eventful Transformers with a fixed k, see `gated_blocks`.
 
+    held        no contestant but a ceiling: the full forward of the pixels that `cached` last encoded. What it loses,
+                the threshold loses, however well features are reused.
+
 All encode the first frame in full and have no cut detector, no age limit and no refresh.
 """
 
@@ -71,6 +74,10 @@ class _PixelGate:
         self._adjacent = adjacent
         self._scale = torch.tensor(encoder.std)[:, None, None]
         self.pixels: torch.Tensor | None = None
+
+    def held(self, batch: TokenBatch) -> torch.Tensor:
+        """The pixels that the next frame is measured against, after `stale`."""
+        return batch.pixels if self.pixels is None else self.pixels
 
     def stale(self, batch: TokenBatch) -> torch.Tensor:
         """bool, (views, tokens); all but padding the first time."""
@@ -179,6 +186,29 @@ class GatedBlocksMethod:
         return self._blocks.state_bytes()
 
 
+class HeldPixelsMethod:
+    """The full forward of pixels that are taken over as CachedRowsMethod encodes them; arguments as there."""
+
+    def __init__(self, name: str, *, tau: float) -> None:
+        self.name = name
+        self._tau = tau
+
+    def begin(self, encoder: Encoder, sources: int) -> None:
+        """See Method."""
+        self._encoder = encoder
+        self._gate = _PixelGate(encoder, self._tau, adjacent=False)
+
+    def step(self, batch: TokenBatch, moment: Moment) -> Step:
+        """See Method."""
+        stale = self._gate.stale(batch)
+        features = self._encoder(replace(batch, pixels=self._gate.held(batch)))
+        return Step(features, stale.numpy(), 1, 1, "full")
+
+    def state_bytes(self) -> int:
+        """See Method."""
+        return tensor_bytes(self._gate.pixels)
+
+
 PEERS: Methods = {
     "cached": partial(CachedRowsMethod, "cached", tau=CHANGE),
     "adjacent": partial(CachedRowsMethod, "adjacent", tau=CHANGE, adjacent=True),
@@ -187,6 +217,9 @@ PEERS: Methods = {
     "gated-25": partial(GatedBlocksMethod, "gated-25", share=0.25),
 }
 """By name; see the top of this file."""
+
+CEILINGS: Methods = {"held": partial(HeldPixelsMethod, "held", tau=CHANGE)}
+"""Methods that save nothing and show what could be kept at best; their time is not measured."""
 
 
 def _full_work(vit: PlainViT, batch: TokenBatch) -> int:

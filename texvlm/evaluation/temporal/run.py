@@ -16,8 +16,9 @@ from texvlm.evaluation.temporal.clips import Clip, find_clips
 from texvlm.evaluation.temporal.contestants import CONTESTANTS
 from texvlm.evaluation.temporal.end_to_end import run_end_to_end
 from texvlm.evaluation.temporal.markdown import report_text
-from texvlm.evaluation.temporal.methods import Methods, choose
+from texvlm.evaluation.temporal.methods import Methods
 from texvlm.evaluation.temporal.pace import run_time
+from texvlm.evaluation.temporal.peers import CEILINGS
 from texvlm.evaluation.temporal.plots import draw_plots
 from texvlm.evaluation.temporal.report import (
     AgreementPart,
@@ -118,7 +119,8 @@ def _run(
         before = None
     if name == "agreement":
         kept = before if isinstance(before, AgreementPart) else None
-        return run_agreement(encoder, settings, origin, clips, methods, before=kept, save=save, tell=tell)
+        compared = {**methods, **CEILINGS}
+        return run_agreement(encoder, settings, origin, clips, compared, before=kept, save=save, tell=tell)
     timed = before if isinstance(before, TimePart) else None
     part = run_time(encoder, settings, origin, clips, methods, before=timed, save=save, tell=tell)
     return part.model_copy(update={"load_after": load_average()})
@@ -143,7 +145,10 @@ def _check(settings: TemporalSettings, methods: Methods) -> None:
     for name in settings.layouts:
         if name not in LAYOUTS:
             raise ValueError(f"layout {name!r}; accepted: {', '.join(LAYOUTS)}")
-    choose(methods, settings.methods)
+    known = {**methods, **CEILINGS}
+    for name in settings.methods:
+        if name not in known:
+            raise ValueError(f"method {name!r}; accepted: {', '.join(known)}")
     if settings.model is None and not settings.quick and set(settings.parts or PARTS) - {"end-to-end"}:
         raise ValueError("no model is given; name the folder of a pretrained ViT, see docs/evaluation.md")
 
