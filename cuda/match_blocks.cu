@@ -12,17 +12,20 @@ struct MatchBlocksArguments {
     const unsigned char* theirs;  // the other picture's texel (-PAD, -PAD); else like ours
     int2* vectors;                // of this level's blocks, (rows, columns); written
     const int2* parents;          // of the coarser level's; 0 on the coarsest one
-    const int2* steps;            // displacements to try around the best guess
+    const int2* near;             // displacements to try around the best guess
+    const int2* spiral;           // and anywhere
     int* found;                   // (rows, columns, TEXVLM_RECORD), written on the finest level; else 0
     int columns, rows;
     int parent_columns, parent_rows;
-    int step_count;
+    int near_count;               // 0 on the coarsest level
+    int spiral_count;
+    int between;                  // whether this level is neither the coarsest nor the finest
     int pitch;                    // texels from block to block
 };
 static_assert(sizeof(MatchBlocksArguments) == TEXVLM_ARGUMENT_BYTES, "differs from backends/cuda/motion.py");
 
 const int WINDOW = TEXVLM_WINDOW;
-const unsigned STILL = TEXVLM_STILL, NOTHING = 0xffffffffu, WARP = 0xffffffffu;
+const unsigned NOTHING = 0xffffffffu, WARP = 0xffffffffu;
 
 // First byte of a window. Those wholly outside the frame look alike.
 __device__ __forceinline__ const unsigned char* corner_of(const KeptLevel& kept, const unsigned char* texels, int x, int y) {
@@ -109,11 +112,29 @@ __device__ __forceinline__ void add_gradients(
     }
 }
 
+// The least of `best` and the keys of displacements around (x, y), numbered from `first` on; the same in all lanes.
+__device__ __forceinline__ unsigned tried(
+    const MatchBlocksArguments& a, const unsigned char* ours, int2 window, int2 around, const int2* steps, int count,
+    int first, unsigned fee, unsigned best, int lane
+) {
+    for (int start = 0; start < count; start += 8) {
+        const int k = start + lane / 4;
+        const int2 step = k < count ? steps[k] : make_int2(0, 0);
+        const int x = around.x + step.x, y = around.y + step.y;
+        const unsigned cost = cost_of(a, ours, window.x + x, window.y + y, lane) + fee;
+        if (k < count && (x != 0 || y != 0)) best = min(best, cost << 8 | static_cast<unsigned>(first + k));
+    }
+    return least_of_lanes(best);
+}
+
+const int FIRST_NEAR = 16, FIRST_SPIRAL = 32;  // numbers of displacements; guesses have 0..4
+
 extern "C" __global__ void __launch_bounds__(32) match_blocks(const MatchBlocksArguments a) {
     const int lane = threadIdx.x, column = blockIdx.x, row = blockIdx.y;
     const int block = row * a.columns + column;
-    const int window_x = column * a.pitch + a.pitch / 2 - WINDOW / 2, window_y = row * a.pitch + a.pitch / 2 - WINDOW / 2;
-    const unsigned char* ours = corner_of(a.ours, a.ours.texels, window_x, window_y);
+    const int corner = a.pitch / 2 - WINDOW / 2;
+    const int2 window = make_int2(column * a.pitch + corner, row * a.pitch + corner);
+    const unsigned char* ours = corner_of(a.ours, a.ours.texels, window.x, window.y);
 
     // none, then the guesses: those that are none, too, come after it and cannot win
     const int number = lane / 4;
@@ -126,35 +147,33 @@ extern "C" __global__ void __launch_bounds__(32) match_blocks(const MatchBlocksA
         const int2 parent = a.parents[chosen_y * a.parent_columns + chosen_x];
         guess = make_int2(2 * parent.x, 2 * parent.y);
     }
-    const unsigned cost = cost_of(a, ours, window_x + guess.x, window_y + guess.y, lane);
+    const unsigned cost = cost_of(a, ours, window.x + guess.x, window.y + guess.y, lane);
     const unsigned sad_still = __shfl_sync(WARP, cost, 0);
-    const bool tried = number == 0 || (a.parents && number < 5);
-    unsigned best = least_of_lanes(tried ? (cost + (number ? STILL : 0u)) << 8 | static_cast<unsigned>(number) : NOTHING);
+    const bool counts = number == 0 || (a.parents && number < 5);
+    const unsigned fee = TEXVLM_STILL + (sad_still >> TEXVLM_STILL_SHIFT);
+    unsigned best = least_of_lanes(counts ? (cost + (number ? fee : 0u)) << 8 | static_cast<unsigned>(number) : NOTHING);
 
     const int winner = static_cast<int>(best & 255u) * 4;
     int2 moved = make_int2(__shfl_sync(WARP, guess.x, winner), __shfl_sync(WARP, guess.y, winner));
     int sums[5] = {0, 0, 0, 0, 0};
     unsigned sad = sad_still;
     if (sad_still != 0) {  // for all lanes or none
-        const int rounds = (a.step_count + 7) / 8;
-        for (int round = 0; round < rounds; round++) {
-            const int k = round * 8 + number;
-            const bool listed = k < a.step_count;
-            const int2 step = listed ? a.steps[k] : make_int2(0, 0);
-            const int x = moved.x + step.x, y = moved.y + step.y;
-            const unsigned price = cost_of(a, ours, window_x + x, window_y + y, lane) + STILL;
-            if (listed && (x != 0 || y != 0)) best = min(best, price << 8 | static_cast<unsigned>(16 + k));
+        best = tried(a, ours, window, moved, a.near, a.near_count, FIRST_NEAR, fee, best, lane);
+        if (!a.parents || (a.between && 2 * (best >> 8) > sad_still && best >> 8 > TEXVLM_STRAY))
+            best = tried(a, ours, window, make_int2(0, 0), a.spiral, a.spiral_count, FIRST_SPIRAL, fee, best, lane);
+        const int chosen = static_cast<int>(best & 255u);
+        if (chosen >= FIRST_SPIRAL) {
+            moved = a.spiral[chosen - FIRST_SPIRAL];
+        } else if (chosen >= FIRST_NEAR) {
+            moved = make_int2(moved.x + a.near[chosen - FIRST_NEAR].x, moved.y + a.near[chosen - FIRST_NEAR].y);
         }
-        best = least_of_lanes(best);
-        const int step = static_cast<int>(best & 255u) - 16;
-        if (step >= 0) moved = make_int2(moved.x + a.steps[step].x, moved.y + a.steps[step].y);
-        sad = (best >> 8) - (moved.x != 0 || moved.y != 0 ? STILL : 0u);
+        sad = (best >> 8) - (moved.x != 0 || moved.y != 0 ? fee : 0u);
     }
     if (lane == 0) a.vectors[block] = moved;
     if (!a.found) return;
     if (sad_still != 0) {
         const long long offset = static_cast<long long>(lane / 2) * a.ours.stride + 8 * (lane & 1);
-        const unsigned char* theirs = corner_of(a.ours, a.theirs, window_x + moved.x, window_y + moved.y);
+        const unsigned char* theirs = corner_of(a.ours, a.theirs, window.x + moved.x, window.y + moved.y);
         add_gradients(ours + offset, theirs + offset, a.ours.stride, sums);
 #pragma unroll
         for (int k = 0; k < 5; k++) sums[k] = sum_of_lanes(sums[k]);

@@ -18,16 +18,18 @@ uniform ivec2 grid;       // columns and rows
 uniform int first;        // this level's in `vectors`
 uniform ivec2 parents;    // columns and rows of the coarser level
 uniform int first_parent; // -1 on the coarsest level
-uniform int first_step;
+uniform int spiral_start; // of `steps`: those before lie around the best guess, the others anywhere
 uniform int step_count;
+uniform int between;      // whether this level is neither the coarsest nor the finest
 uniform int pitch;        // texels from block to block
 uniform int measure;      // whether this is the finest level
 
 const int WINDOW = TEXVLM_WINDOW;
-const uint STILL = TEXVLM_STILL;
-const uint NOTHING = 0xffffffffu;
 
-shared uint best;
+shared uint sad_still;
+shared uint best_guess;  // cost << 8 | number; none is 0, the guesses 1..4
+shared uint best_near;   // likewise, displacements around the best of those from 16 on
+shared uint best_far;    // and those from anywhere from 32 on
 shared ivec2 guesses[5];
 shared int sums[5];
 
@@ -92,13 +94,22 @@ void add_gradients(ivec2 ours, ivec2 theirs) {
     for (int k = 0; k < 5; k++) atomicAdd(sums[k], own[k]);
 }
 
+// All threads of the workgroup have come here, and see what each wrote.
+void meet() {
+    memoryBarrierShared();
+    barrier();
+}
+
 void main() {
     int thread = int(gl_LocalInvocationID.x);
     ivec2 block = ivec2(gl_WorkGroupID.xy);
     int index = block.y * grid.x + block.x;
     ivec2 window = block * pitch + pitch / 2 - WINDOW / 2;
     ivec2 place = corner_of(window);
-    if (thread == 0) best = NOTHING;
+    if (thread == 0) {
+        sad_still = differences(place, place);
+        best_guess = sad_still << 8;
+    }
     if (thread < 5) {
         sums[thread] = 0;
         guesses[thread] = ivec2(0);
@@ -109,41 +120,52 @@ void main() {
             guesses[thread] = 2 * vectors[first_parent + chosen.y * parents.x + chosen.x];
         }
     }
-    barrier();
+    meet();
 
-    // none, then the guesses: those that are none, too, come after it and cannot win
-    int count = first_parent >= 0 ? 5 : 1;
-    if (thread < count) {
-        uint cost = differences(place, corner_of(window + guesses[thread])) + (thread > 0 ? STILL : 0u);
-        atomicMin(best, (cost << 8) | uint(thread));
+    // the guesses: those that are none, too, come after it and cannot win
+    uint fee = TEXVLM_STILL + (sad_still >> TEXVLM_STILL_SHIFT);
+    if (first_parent >= 0 && thread > 0 && thread < 5) {
+        uint cost = differences(place, corner_of(window + guesses[thread])) + fee;
+        atomicMin(best_guess, (cost << 8) | uint(thread));
     }
-    barrier();
-    uint won = best;
-    barrier();
-    ivec2 moved = guesses[won & 255u];
-    bool still = won == 0u;  // no displacement at no cost: the window did not change
-    if (!still) {
-        for (int k = thread; k < step_count; k += 32) {
-            ivec2 tried = moved + steps[first_step + k];
-            if (tried != ivec2(0)) {
-                uint cost = differences(place, corner_of(window + tried)) + STILL;
-                atomicMin(best, (cost << 8) | uint(16 + k));
-            }
+    meet();
+    ivec2 moved = guesses[best_guess & 255u];
+    if (thread == 0) best_near = best_guess;
+    meet();
+    bool still = sad_still == 0u;
+    if (!still && first_parent >= 0 && thread < spiral_start) {
+        ivec2 tried = moved + steps[thread];
+        if (tried != ivec2(0)) {
+            uint cost = differences(place, corner_of(window + tried)) + fee;
+            atomicMin(best_near, (cost << 8) | uint(16 + thread));
         }
     }
-    barrier();
-    if ((best & 255u) >= 16u) moved += steps[first_step + int(best & 255u) - 16];
+    meet();
+    if (thread == 0) best_far = best_near;
+    meet();
+    uint left = best_near >> 8;
+    bool astray = between != 0 && 2u * left > sad_still && left > TEXVLM_STRAY;
+    if (!still && (first_parent < 0 || astray)) {
+        for (int k = spiral_start + thread; k < step_count; k += 32) {
+            uint cost = differences(place, corner_of(window + steps[k])) + fee;
+            atomicMin(best_far, (cost << 8) | uint(32 + k - spiral_start));
+        }
+    }
+    meet();
+    int chosen = int(best_far & 255u);
+    if (chosen >= 32) moved = steps[spiral_start + chosen - 32];
+    else if (chosen >= 16) moved += steps[chosen - 16];
     if (thread == 0) vectors[first + index] = moved;
     if (measure == 0) return;
     ivec2 target = corner_of(window + moved);
     if (!still) add_gradients(place, target);
-    barrier();
+    meet();
     if (thread == 0) {
         int record = index * TEXVLM_RECORD;
         found[record] = moved.x;
         found[record + 1] = moved.y;
         found[record + 2] = int(differences(place, target));
-        found[record + 3] = int(differences(place, place));
+        found[record + 3] = int(sad_still);
         for (int k = 0; k < 5; k++) found[record + 4 + k] = sums[k];
     }
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-WINDOW, STILL = 16, 128
+WINDOW = 16
 
 
 def smooth_gray(texels: np.ndarray) -> np.ndarray:
@@ -35,27 +35,27 @@ def spiral(reach: int) -> list[tuple[int, int]]:
     return sorted(moves, key=lambda move: move[0] ** 2 + move[1] ** 2)[1:]  # a stable sort: row by row
 
 
-def search(new: np.ndarray, old: np.ndarray, pitch: int, coarser: np.ndarray | None, reach: int) -> np.ndarray:
+def search(
+    new: np.ndarray, old: np.ndarray, pitch: int, coarser: np.ndarray | None, reach: int, *, between: bool
+) -> np.ndarray:
     """Displacements, (rows, columns, 2)."""
     rows, columns = -(-new.shape[0] // pitch), -(-new.shape[1] // pitch)
     moves = np.zeros((rows, columns, 2), np.int64)
     for row in range(rows):
         for column in range(columns):
             x, y = (place * pitch + pitch // 2 - WINDOW // 2 for place in (column, row))
-            best, least = (0, 0), apart(new, old, x, y, (0, 0))
-            if least == 0:
+            still = apart(new, old, x, y, (0, 0))
+            best, least = (0, 0), still
+            if still == 0:
                 continue
 
-            def attempt(move, x=x, y=y):
+            def attempt(move, x=x, y=y, fee=32 + still // 16):
                 nonlocal best, least
-                cost = apart(new, old, x, y, move) + STILL if move != (0, 0) else apart(new, old, x, y, move)
+                cost = apart(new, old, x, y, move) + (0 if move == (0, 0) else fee)
                 if cost < least:
                     best, least = move, cost
 
-            if coarser is None:
-                for move in spiral(reach):
-                    attempt(move)
-            else:
+            if coarser is not None:
                 up, left = row // 2, column // 2
                 down = min(max(up + (1 if row % 2 else -1), 0), coarser.shape[0] - 1)
                 right = min(max(left + (1 if column % 2 else -1), 0), coarser.shape[1] - 1)
@@ -65,6 +65,9 @@ def search(new: np.ndarray, old: np.ndarray, pitch: int, coarser: np.ndarray | N
                 around = ((0, -1), (-1, 0), (1, 0), (0, 1), (-1, -1), (1, -1), (-1, 1), (1, 1))
                 for dx, dy in around:
                     attempt((centre[0] + dx, centre[1] + dy))
+            if coarser is None or (between and least > max(1024, still / 2)):
+                for move in spiral(reach):
+                    attempt(move)
             moves[row, column] = best
     return moves
 
@@ -94,9 +97,9 @@ def record(new: np.ndarray, old: np.ndarray, pitch: int, moves: np.ndarray) -> n
 def match(new: list[np.ndarray], old: list[np.ndarray], pitch: int, reach: int) -> np.ndarray:
     """What is found from levels of two pyramids, coarsest first, each (height, width, channels) bytes."""
     moves = None
-    for ours, theirs in zip(new, old, strict=True):
-        ours, theirs = smooth_gray(ours), smooth_gray(theirs)
-        moves = search(ours, theirs, pitch, moves, reach)
+    for index, levels in enumerate(zip(new, old, strict=True)):
+        ours, theirs = map(smooth_gray, levels)
+        moves = search(ours, theirs, pitch, moves, reach, between=0 < index < len(new) - 1)
     return record(ours, theirs, pitch, moves)
 
 

@@ -74,6 +74,7 @@ def expected(new: np.ndarray, old: np.ndarray, levels: int, plan) -> np.ndarray:
         ((70, 53), 3, BlockSpec(8, finest=0, steps=3, reach=2)),
         ((41, 30), 1, BlockSpec(16, finest=1, steps=2, reach=3)),
         ((64, 48), 4, BlockSpec(8, finest=1, steps=1, reach=5)),
+        ((100, 66), 1, BlockSpec(16, reach=1)),
         ((9, 70), 3, BlockSpec(4, finest=0, steps=5, reach=1)),
         ((3, 2), 3, BlockSpec(16)),
     ],
@@ -188,7 +189,7 @@ def test_what_is_refused(backend, opened):
         ({"patch": 16, "finest": 4}, "finest is 4 for a patch of 16"),
         ({"patch": 64, "finest": 1}, "finest is 1 for a patch of 64"),
         ({"steps": 0}, "steps is 0; accepted: 1..6"),
-        ({"reach": 8}, "reach is 8; accepted: 1..7"),
+        ({"reach": 7}, "reach is 7; accepted: 1..6"),
     ],
 )
 def test_specs_out_of_range(options, words):

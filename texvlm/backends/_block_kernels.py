@@ -13,7 +13,7 @@ from texvlm._compiled import compiled
 from texvlm.backends._block_windows import sum_of_differences, sums_of_gradients
 from texvlm.backends._threads import ThreadAccount
 from texvlm.backends.base import Backend, Texture
-from texvlm.backends.block_search import NEAR, PAD, RECORD, STILL, WINDOW, BlockPlan, BlockSpec
+from texvlm.backends.block_search import NEAR, PAD, RECORD, STILL, STILL_SHIFT, STRAY, WINDOW, BlockPlan, BlockSpec
 from texvlm.backends.motion_memory import Half, MotionMemory
 
 CHUNK = 16
@@ -46,9 +46,10 @@ def match_pictures(plan: BlockPlan, new: NDArray[np.uint8], old: NDArray[np.uint
         for index, level in enumerate(plan.levels):
             own = vectors[level.first : level.first + level.rows * level.columns].reshape(level.rows, level.columns, 2)
             if index == 0:
-                parents, spiral = own, plan.spiral
+                parents = own
             place = (level.origin, level.stride, *level.size, plan.pitch)
-            _search(new, old, place, spiral if index == 0 else NEAR, index == 0, parents, own)
+            between = 0 < index < len(plan.levels) - 1
+            _search(new, old, place, (STILL, STILL_SHIFT, STRAY), NEAR, plan.spiral, index == 0, between, parents, own)
             parents = own
         _measure(new, old, place, parents, found)
     return found
@@ -152,8 +153,11 @@ def _byte(x, y, place):  # type: ignore[no-untyped-def]
 
 
 @compiled(parallel=True)
-def _search(new, old, place, steps, whole, parents, own):  # type: ignore[no-untyped-def]
-    """Displacements of one level, `own` (rows, columns, 2), from those of the coarser one; with `whole`, from none."""
+def _search(new, old, place, margin, near, spiral, whole, between, parents, own):  # type: ignore[no-untyped-def]
+    """Displacements of one level, `own` (rows, columns, 2), from those of the coarser one.
+
+    On the coarsest level, `whole`, from none; on a level `between` it and the finest, from anywhere where need be.
+    """
     rows, columns = own.shape[:2]
     stride = place[1]
     for row in prange(rows):
@@ -162,6 +166,8 @@ def _search(new, old, place, steps, whole, parents, own):  # type: ignore[no-unt
             x, y = _window(row, column, place)
             at = _byte(x, y, place)
             least = sum_of_differences(new, at, old, at, stride)
+            still = least
+            fee = margin[0] + (still >> margin[1])
             best_x, best_y = 0, 0
             if least == 0:
                 own[row, column, 0] = own[row, column, 1] = 0
@@ -178,17 +184,23 @@ def _search(new, old, place, steps, whole, parents, own):  # type: ignore[no-unt
                     for known in range(k):  # a guess made before cannot win now
                         fresh = fresh and (guesses[known, 0] != guesses[k, 0] or guesses[known, 1] != guesses[k, 1])
                     if fresh:
-                        cost = sum_of_differences(new, at, old, _byte(x + dx, y + dy, place), stride) + STILL
+                        cost = sum_of_differences(new, at, old, _byte(x + dx, y + dy, place), stride) + fee
                         if cost < least:
                             least, best_x, best_y = cost, dx, dy
-            start_x, start_y = best_x, best_y
-            for k in range(steps.shape[0]):
-                dx, dy = start_x + steps[k, 0], start_y + steps[k, 1]
-                if dx == 0 and dy == 0:
-                    continue
-                cost = sum_of_differences(new, at, old, _byte(x + dx, y + dy, place), stride) + STILL
-                if cost < least:
-                    least, best_x, best_y = cost, dx, dy
+                start_x, start_y = best_x, best_y
+                for k in range(near.shape[0]):
+                    dx, dy = start_x + near[k, 0], start_y + near[k, 1]
+                    if dx == 0 and dy == 0:
+                        continue
+                    cost = sum_of_differences(new, at, old, _byte(x + dx, y + dy, place), stride) + fee
+                    if cost < least:
+                        least, best_x, best_y = cost, dx, dy
+            if whole or (between and 2 * least > still and least > margin[2]):
+                for k in range(spiral.shape[0]):
+                    dx, dy = spiral[k, 0], spiral[k, 1]
+                    cost = sum_of_differences(new, at, old, _byte(x + dx, y + dy, place), stride) + fee
+                    if cost < least:
+                        least, best_x, best_y = cost, dx, dy
             own[row, column, 0], own[row, column, 1] = best_x, best_y
 
 

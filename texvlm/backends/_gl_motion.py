@@ -19,7 +19,18 @@ from texvlm.backends._gl_context import GlContext
 from texvlm.backends._gl_programs import Definitions, Program
 from texvlm.backends._gl_texture import GlTexture
 from texvlm.backends.base import Backend, Texture
-from texvlm.backends.block_search import NEAR, PAD, RECORD, STILL, WINDOW, BlockLevel, BlockPlan, BlockSpec
+from texvlm.backends.block_search import (
+    NEAR,
+    PAD,
+    RECORD,
+    STILL,
+    STILL_SHIFT,
+    STRAY,
+    WINDOW,
+    BlockLevel,
+    BlockPlan,
+    BlockSpec,
+)
 from texvlm.backends.motion_memory import Half, MotionMemory
 from texvlm.errors import ClosedError
 
@@ -138,8 +149,8 @@ class GlMotion(MotionMemory):
                 _set_level(gl, program, level)
                 _set(gl, program, first=level.first, measure=int(level is plan.finest))
                 _set(gl, program, first_parent=-1 if coarser is None else coarser.first)
-                _set(gl, program, first_step=len(NEAR) if coarser is None else 0)
-                _set(gl, program, step_count=len(plan.spiral) if coarser is None else len(NEAR))
+                _set(gl, program, spiral_start=len(NEAR), step_count=len(NEAR) + len(plan.spiral))
+                _set(gl, program, between=int(coarser is not None and level is not plan.finest))
                 above = level if coarser is None else coarser
                 gl.glProgramUniform2i(program.name, program.location("grid"), level.columns, level.rows)
                 gl.glProgramUniform2i(program.name, program.location("parents"), above.columns, above.rows)
@@ -193,6 +204,8 @@ def match_definitions() -> Definitions:
         ("TEXVLM_PAD", PAD),
         ("TEXVLM_WINDOW", WINDOW),
         ("TEXVLM_STILL", f"{STILL}u"),
+        ("TEXVLM_STILL_SHIFT", STILL_SHIFT),
+        ("TEXVLM_STRAY", f"{STRAY}u"),
         ("TEXVLM_RECORD", len(RECORD)),
     )
 

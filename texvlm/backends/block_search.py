@@ -8,8 +8,12 @@ on for ever, PAD of them in memory, so that no kernel asks where the frame ends.
 A block is a window of WINDOW x WINDOW texels of its level around the centre of its cell. The search goes
 from coarse to fine. On the coarsest level it tries every displacement within `reach`, near ones first; on
 finer ones none, then the doubled ones of the parent block and of the three blocks beside it that lie nearest,
-then the eight neighbours of the best of those. The cost is the sum of absolute differences, with `STILL`
-added for any displacement but none, and the first one of the least cost wins. A window that did not change
+then the eight neighbours of the best of those. Between the coarsest and the finest level, a window of whose
+difference half is still unexplained, and more than `STRAY`, then tries every displacement, too: things smaller
+than the windows of coarser levels move unseen there.
+
+The cost is the sum of absolute differences; any displacement but none also pays `STILL`, and a share of what
+none costs, 1 / 2**STILL_SHIFT rounded down. The first one of the least cost wins. A window that did not change
 at all is not searched. Everything is integers, so every backend finds the same.
 
 On the finest level the sums of a least-squares step are found as well, for `sub_texel`: displacement beyond
@@ -34,9 +38,11 @@ PAD = 20
 """Texels kept beyond each edge. A window wholly outside sees edge texels only, so it need not go further
 than WINDOW out; its gradients reach one texel further; and rows begin at multiples of four bytes."""
 
-STILL = 128
-"""What a displacement must gain over none, summed over a window: half a gray value a texel. Sensor noise
-and codecs change less than that on coarse levels, and motion of anything with texture far more."""
+STILL, STILL_SHIFT = 32, 4
+"""What a displacement must gain over none: so much, summed over a window (1/8 of a gray value a texel), and
+1/16 of the difference itself. Noise is as different everywhere, so the best of many places gains a few
+hundredths; motion of anything with texture gains most of it. Found on flat walls with noise, and on pairs of
+pictures with known flow."""
 
 GRADIENT = 0.48
 """Slope of a step that central differences of smoothed pictures measure, against the slope of what they are
@@ -52,6 +58,10 @@ NEAR = np.array([(0, -1), (-1, 0), (1, 0), (0, 1), (-1, -1), (1, -1), (-1, 1), (
 """Displacements (dx, dy) around the best guess, in the order in which they are tried."""
 
 
+STRAY = 1024
+"""Cost that the best guess must have for more than its neighbours to be tried: four gray values a texel."""
+
+
 @dataclass(frozen=True, slots=True)
 class BlockSpec:
     """How finely motion is looked for.
@@ -60,7 +70,8 @@ class BlockSpec:
         patch: side of a cell, level-0 texels, a power of two.
         finest: mip level of the last step; None to choose by the frame: its longer side has at most 512 texels
             there, and a window covers a cell.
-        steps: levels that are searched, the finest among them; fewer where the pyramid ends.
+        steps: levels that are searched, the finest among them; fewer where the pyramid ends. Each one more
+            doubles the displacement that can be seen, and the size that a thing must have to be seen moving.
         reach: displacements tried on the coarsest level, texels of that level in every direction.
     Raises:
         ValueError: a value is out of range; names it.
@@ -81,8 +92,8 @@ class BlockSpec:
             )
         if not 1 <= self.steps <= 6:
             raise ValueError(f"steps is {self.steps}; accepted: 1..6 levels")
-        if not 1 <= self.reach <= 7:
-            raise ValueError(f"reach is {self.reach}; accepted: 1..7 texels of the coarsest level")
+        if not 1 <= self.reach <= 6:
+            raise ValueError(f"reach is {self.reach}; accepted: 1..6 texels of the coarsest level")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +187,11 @@ def plan_blocks(size: tuple[int, int], levels: int, spec: BlockSpec) -> BlockPla
         finest = min(finest, spec.patch.bit_length() - 2, levels - 1)
     if finest >= levels:
         raise ValueError(f"finest is {finest}; this pyramid has levels 0..{levels - 1}")
+    coarsest = min(finest + spec.steps, levels) - 1
     pitch = spec.patch >> finest
     planned: list[BlockLevel] = []
     start = first = 0
-    for level in range(min(finest + spec.steps, levels) - 1, finest - 1, -1):
+    for level in range(coarsest, finest - 1, -1):
         width, height = level_size(size, level)
         columns, rows = -(-width // pitch), -(-height // pitch)
         stride = -(-(width + 2 * PAD) // 16) * 16

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from texvlm.backends.motion_memory import BlockMatch
     from texvlm.resident_blocks import ResidentBlocks
 
-LEAST_TEXTURE = 2.0
+LEAST_TEXTURE = 0.25
 """Lesser eigenvalue of a window's gradient products, squared gray values a texel, from which it can be placed."""
 
 LEAST_ERROR = 4 / 255
@@ -65,7 +65,7 @@ class BlockMatcher:
     Args:
         patch: side of the field's cells, level-0 texels: 4, 8, 16, 32, 64 or 128.
         finest: mip level of the last step; None to choose by the frame's size.
-        steps: levels that are searched.
+        steps: levels that are searched; each one more doubles the displacement that can be seen.
         reach: displacements tried on the coarsest level, texels there. With three steps and the finest
             level 2, as for a 1080p frame, 5 of them are 80 texels of level 0.
         check: search the other way, too, and leave valid only what agrees; doubles the search.
@@ -176,7 +176,7 @@ def field_of(plan: BlockPlan, found: NDArray[np.int32]) -> MotionField:
     unchanged = found[..., 3] == 0
     error = found[..., 2] / (255.0 * texels)
     bound = LEAST_ERROR + ERROR_SHARE * contrast / 255
-    flow = (found[..., :2] + np.where(placed[..., None], step, 0)) * 2.0**plan.finest.level
+    flow = (found[..., :2] + step) * 2.0**plan.finest.level
     return MotionField(
         flow.astype(np.float32),
         unchanged | (placed & (error <= bound)),

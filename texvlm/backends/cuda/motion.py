@@ -13,7 +13,18 @@ import torch
 from numpy.typing import NDArray
 
 from texvlm.backends.base import Backend, Texture
-from texvlm.backends.block_search import NEAR, PAD, RECORD, STILL, WINDOW, BlockLevel, BlockPlan, BlockSpec
+from texvlm.backends.block_search import (
+    NEAR,
+    PAD,
+    RECORD,
+    STILL,
+    STILL_SHIFT,
+    STRAY,
+    WINDOW,
+    BlockLevel,
+    BlockPlan,
+    BlockSpec,
+)
 from texvlm.backends.cuda.api import Driver, Stream
 from texvlm.backends.cuda.arrays import CudaTexture
 from texvlm.backends.cuda.device_state import Queue
@@ -36,13 +47,16 @@ MATCH_ARGUMENTS = np.dtype(
         ("theirs", "<u8"),
         ("vectors", "<u8"),
         ("parents", "<u8"),
-        ("steps", "<u8"),
+        ("near", "<u8"),
+        ("spiral", "<u8"),
         ("found", "<u8"),
         ("columns", "<i4"),
         ("rows", "<i4"),
         ("parent_columns", "<i4"),
         ("parent_rows", "<i4"),
-        ("step_count", "<i4"),
+        ("near_count", "<i4"),
+        ("spiral_count", "<i4"),
+        ("between", "<i4"),
         ("pitch", "<i4"),
     ]
 )
@@ -104,7 +118,6 @@ class CudaMotion(MotionMemory):
         kernel = self._kernels.get("match_blocks.cu", match_definitions(), MATCH_ARGUMENTS)
         coarser: BlockLevel | None = None
         for level in plan.levels:
-            steps = self._spiral if coarser is None else self._near
             arguments = np.zeros(1, MATCH_ARGUMENTS)
             a = arguments[0]
             a["ours"] = _kept_level(ours, level)
@@ -113,7 +126,9 @@ class CudaMotion(MotionMemory):
             if coarser is not None:
                 a["parents"] = vectors[coarser.first :].data_ptr()
                 a["parent_columns"], a["parent_rows"] = coarser.columns, coarser.rows
-            a["steps"], a["step_count"] = steps.data_ptr(), len(steps)
+            a["near"], a["near_count"] = self._near.data_ptr(), 0 if coarser is None else len(self._near)
+            a["spiral"], a["spiral_count"] = self._spiral.data_ptr(), len(self._spiral)
+            a["between"] = coarser is not None and level is not plan.finest
             a["found"] = found.data_ptr() if level is plan.finest else 0
             a["columns"], a["rows"], a["pitch"] = level.columns, level.rows, plan.pitch
             kernel.launch((level.columns, level.rows, 1), (32, 1, 1), arguments, stream)
@@ -159,7 +174,14 @@ def keep_definitions(spec: TextureSpec) -> Definitions:
 
 def match_definitions() -> Definitions:
     """Of match_blocks.cu, which sees no texture."""
-    return (("TEXVLM_PAD", PAD), ("TEXVLM_WINDOW", WINDOW), ("TEXVLM_STILL", STILL), ("TEXVLM_RECORD", len(RECORD)))
+    return (
+        ("TEXVLM_PAD", PAD),
+        ("TEXVLM_WINDOW", WINDOW),
+        ("TEXVLM_STILL", STILL),
+        ("TEXVLM_STILL_SHIFT", STILL_SHIFT),
+        ("TEXVLM_STRAY", f"{STRAY}u"),
+        ("TEXVLM_RECORD", len(RECORD)),
+    )
 
 
 def _kept_level(picture: torch.Tensor, level: BlockLevel) -> tuple[int, int, int, int, int]:
