@@ -6,7 +6,7 @@ import pytest
 from model_folders import save_vit
 
 from texvlm.encoders import load as load_encoder
-from texvlm.video_models import load
+from texvlm.video_models import load_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def test_it_writes_a_helper_and_says_what_it_is_worth(call, clip, model, tmp_pat
     report = call(*arguments, "--out", "two.safetensors", "--json").json
     assert (report["kind"], report["encoder"], report["clips"], report["frames"]) == (kind, "small", 1, 12)
     assert (tmp_path / "one.safetensors").read_bytes() == (tmp_path / "two.safetensors").read_bytes()
-    assert load("one.safetensors", kind=kind, encoder=load_encoder(model))
+    assert load_checkpoint("one.safetensors", kind=kind, encoder=load_encoder(model))
 
 
 @pytest.mark.parametrize(

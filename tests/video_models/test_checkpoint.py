@@ -11,7 +11,15 @@ from safetensors import safe_open
 
 from texvlm.encoders.untrained import untrained_vit
 from texvlm.errors import ModelError
-from texvlm.video_models import DeltaEncoder, FrameAggregation, FrameImportance, RecurrentHead, ShiftHead, load, save
+from texvlm.video_models import (
+    DeltaEncoder,
+    FrameAggregation,
+    FrameImportance,
+    RecurrentHead,
+    ShiftHead,
+    load_checkpoint,
+    save_checkpoint,
+)
 
 MODELS = {
     "importance": lambda: FrameImportance(hidden=5),
@@ -41,8 +49,8 @@ def test_a_checkpoint_gives_the_same_model(kind, encoder, tmp_path):
     model = MODELS[kind]()
     for value in model.state_dict().values():
         value.copy_(torch.randn_like(value))
-    save(model, tmp_path / "m.safetensors", encoder=encoder, notes={"seed": "3"})
-    found = load(tmp_path / "m.safetensors", kind=kind, encoder=encoder)
+    save_checkpoint(model, tmp_path / "m.safetensors", encoder=encoder, notes={"seed": "3"})
+    found = load_checkpoint(tmp_path / "m.safetensors", kind=kind, encoder=encoder)
     assert type(found) is type(model)
     assert not found.training
     assert found.options == model.options
@@ -57,7 +65,7 @@ def test_a_checkpoint_gives_the_same_model(kind, encoder, tmp_path):
 
 @pytest.fixture
 def path(encoder, tmp_path):
-    save(DeltaEncoder(16, 768, hidden=6), tmp_path / "delta.safetensors", encoder=encoder)
+    save_checkpoint(DeltaEncoder(16, 768, hidden=6), tmp_path / "delta.safetensors", encoder=encoder)
     return tmp_path / "delta.safetensors"
 
 
@@ -72,12 +80,12 @@ def path(encoder, tmp_path):
 )
 def test_another_encoder_is_refused_in_one_line(path, other, says):
     with pytest.raises(ModelError, match=says) as refused:
-        load(path, kind="delta", encoder=other())
+        load_checkpoint(path, kind="delta", encoder=other())
     assert "\n" not in str(refused.value)
 
 
 def test_the_same_weights_in_another_element_type_are_the_same_encoder(path):
-    assert load(path, kind="delta", encoder=untrained_vit(16, 1, 2, image=32).to(torch.bfloat16))
+    assert load_checkpoint(path, kind="delta", encoder=untrained_vit(16, 1, 2, image=32).to(torch.bfloat16))
 
 
 @pytest.mark.parametrize(
@@ -102,12 +110,12 @@ def test_the_same_weights_in_another_element_type_are_the_same_encoder(path):
 def test_what_is_no_such_checkpoint_is_refused_in_one_line(path, encoder, spoil, kind, says):
     spoil(path)
     with pytest.raises(ModelError, match=says) as refused:
-        load(path, kind=kind, encoder=encoder)
+        load_checkpoint(path, kind=kind, encoder=encoder)
     assert "\n" not in str(refused.value)
 
 
 def test_kinds_that_are_none(path, encoder, tmp_path):
     with pytest.raises(ValueError, match="kind is 'deltas'; accepted: importance, delta"):
-        load(path, kind="deltas", encoder=encoder)
+        load_checkpoint(path, kind="deltas", encoder=encoder)
     with pytest.raises(TypeError, match="a Linear has no checkpoints"):
-        save(torch.nn.Linear(1, 1), tmp_path / "x", encoder=encoder)
+        save_checkpoint(torch.nn.Linear(1, 1), tmp_path / "x", encoder=encoder)

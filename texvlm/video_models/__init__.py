@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from texvlm.video_models.aggregation import FrameAggregation
-from texvlm.video_models.checkpoint import load, save
+from texvlm.video_models.checkpoint import load_checkpoint, save_checkpoint
 from texvlm.video_models.delta import DeltaEncoder
 from texvlm.video_models.frame_statistics import STATISTICS, frame_statistics
 from texvlm.video_models.head import TemporalHead
@@ -25,9 +25,9 @@ __all__ = [
     "SourceHead",
     "TemporalHead",
     "frame_statistics",
-    "load",
+    "load_checkpoint",
     "match",
     "match_frames",
     "run_merged",
-    "save",
+    "save_checkpoint",
 ]

@@ -38,7 +38,9 @@ KINDS: dict[str, Callable[..., nn.Module]] = {
 """What there are checkpoints of."""
 
 
-def save(model: nn.Module, path: Path, *, encoder: Encoder, notes: Mapping[str, str | int] | None = None) -> None:
+def save_checkpoint(
+    model: nn.Module, path: Path, *, encoder: Encoder, notes: Mapping[str, str | int] | None = None
+) -> None:
     """Write a checkpoint; whole or not at all.
 
     Args:
@@ -66,7 +68,7 @@ def save(model: nn.Module, path: Path, *, encoder: Encoder, notes: Mapping[str, 
     write_whole(path, safetensors.torch.save(tensors, metadata={"texvlm": json.dumps(facts, sort_keys=True)}))
 
 
-def load(path: Path | str, *, kind: str, encoder: Encoder) -> nn.Module:
+def load_checkpoint(path: Path | str, *, kind: str, encoder: Encoder) -> nn.Module:
     """A model from its checkpoint, in evaluation mode, on the encoder's device.
 
     Args:

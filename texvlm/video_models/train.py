@@ -14,7 +14,7 @@ import torch
 
 from texvlm.encoders import load as load_encoder
 from texvlm.errors import SourceError
-from texvlm.video_models.checkpoint import save
+from texvlm.video_models.checkpoint import save_checkpoint
 from texvlm.video_models.examples import ClipExamples, read_examples
 from texvlm.video_models.head import check_at_least
 from texvlm.video_models.helper_training import (
@@ -137,7 +137,7 @@ def train_helper(
     else:
         delta, losses = train_delta(train, encoder, steps=count, seed=seed, progress=progress)
         helper, score = delta, score_delta(delta, held_out, encoder)
-    save(helper, out, encoder=encoder, notes={"seed": seed, "steps": count})
+    save_checkpoint(helper, out, encoder=encoder, notes={"seed": seed, "steps": count})
     tenth = max(len(losses) // 10, 1)
     return TrainReport(
         kind=kind,
