@@ -16,7 +16,9 @@ def scene(seed: int, *, size: tuple[int, int] = (96, 160)) -> np.ndarray:
     for _ in range(size[0] * size[1] // 12):
         height, width = np.rint(2 + 10 * rng.random(2) ** 3).astype(int)
         y, x = rng.integers(-4, size[0]), rng.integers(-4, size[1])
-        found[max(y, 0) : max(y + height, 0), max(x, 0) : max(x + width, 0)] = light + 0.4 * rng.random() * rng.random(3)
+        found[max(y, 0) : max(y + height, 0), max(x, 0) : max(x + width, 0)] = light + 0.4 * rng.random() * rng.random(
+            3
+        )
     return soft(found, 1)
 
 

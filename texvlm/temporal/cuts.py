@@ -35,6 +35,10 @@ from texvlm.temporal.transitions import (
 REPEATED = 1.5 / 255
 """Largest change of a texel's luma in a repeated frame; it says nothing about how fast the shot moves."""
 
+LEAST_CHANGE = 20 / 255
+"""Change that some texel shows in a cut: resident pictures trail by up to the threshold of `submit`, tile by tile, so
+in the last steps of a fade near black they change by twice that, without a meaning."""
+
 RECENT, UNKNOWN = 6, 0.1
 """Frames that say how fast a shot moves, and the structure distance taken for it after a cut."""
 
@@ -166,6 +170,8 @@ class CutDetector:
         """Whether a picture replaces the one before."""
         if min(old.contrast, new.contrast) < SOLID and max(old.contrast, new.contrast) < FAINT_PICTURE:
             return False  # a fade's first or last step
+        if float(np.abs(new.luma - old.luma).max()) < LEAST_CHANGE:
+            return False
         settings = self.settings
         bar = settings.bar + settings.motion * max(watched.recent, default=UNKNOWN) - settings.features * turned
         return found.still <= settings.still and score_of(found) >= bar

@@ -17,6 +17,9 @@ Verdict = Literal["confirmed", "revoked"]
 SOLID = 0.006
 """Contrast below which a picture is one colour."""
 
+FADED_OUT = 0.012
+"""Contrast at which a fade has arrived: resident pictures keep what differs by less than the threshold of `submit`."""
+
 FAINT_PICTURE = 0.03
 """Contrast up to which a picture may be the first or last step of a fade."""
 
@@ -110,7 +113,7 @@ class GradualTracker:
         difference = new.luma - old.luma
         steady = structure < STEADY_STRUCTURE and _steady(self._difference, difference)
         steady = steady and not _camera_moved(old.luma, difference)
-        solid = min(old.contrast, new.contrast) < SOLID
+        solid = min(old.contrast, new.contrast) < FADED_OUT
         self._difference = difference
         if not (steady or solid or (self._start is None and np.abs(difference).mean() > LEAST_STEP)):
             self._misses += 1
@@ -142,9 +145,9 @@ class GradualTracker:
         before, now = start.contrast, new.contrast
         self._last_contrast = now
         if before < FAINT_PICTURE:
-            if self._known == "none" and now > max(1.2 * before, SOLID):
-                self._known, self._since, self._sure = "fade_in", frame, before < SOLID
-        elif now < SOLID:  # whatever it looked like on the way
+            if self._known == "none" and now > max(1.2 * before, FADED_OUT):
+                self._known, self._since, self._sure = "fade_in", frame, before < FADED_OUT
+        elif now < FADED_OUT:  # whatever it looked like on the way
             self._known, self._sure = "fade_out", True
         elif self._run >= LEAST_RUN and now < FADED * before and _scaled(start.luma, new.luma):
             self._known = "fade_out" if self._known == "none" else self._known
