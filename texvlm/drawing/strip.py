@@ -79,7 +79,7 @@ def per_column(values: Values, width: int) -> NDArray[np.float64]:
 
 
 def round_top(values: Values) -> float:
-    """The least of STEPS times a power of ten that no value exceeds; 1 where none is above nothing."""
+    """The least of STEPS times a power of ten that no value exceeds; 1 where all are next to nothing."""
     known = np.asarray(values, np.float64)
     known = known[np.isfinite(known)]
     most = float(known.max(initial=0))

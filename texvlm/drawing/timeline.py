@@ -143,7 +143,7 @@ def _heading(frames: Sequence[TimelineFrame], title: str, width: int) -> Image:
     if not np.isnan(spent).all():
         facts.append(f"{np.nanmedian(spent):.1f} ms a frame (median; {np.nanmax(spent):.1f} the slowest)")
     if any(frame.fell_back for frame in frames):
-        facts.append(f"fell back {sum(frame.fell_back for frame in frames)} times")
+        facts.append(f"fallbacks {sum(frame.fell_back for frame in frames)}")
     image = blank_row(2 * PAD + 2 * LETTER + 16 + PAD, width)
     draw_text(image, title or "timeline", (PAD, PAD), 2, INK)
     draw_text(image, "   ".join(facts), (PAD, 2 * PAD + 2 * LETTER), 1, FAINT_INK)
@@ -172,7 +172,7 @@ def _levels(frames: Sequence[TimelineFrame], width: int) -> Image | None:
     x = box.left
     entries = [(f"{name} {sum(f.level == name for f in frames)}", colours[name]) for name in names]
     if any(frame.fell_back for frame in frames):
-        entries.append((f"fell back {sum(f.fell_back for f in frames)}", INK))
+        entries.append((f"fallbacks {sum(f.fell_back for f in frames)}", INK))
     for text, colour in entries:
         y = box.top + box.height + 5
         image[y : y + LETTER, x : x + LETTER] = colour
