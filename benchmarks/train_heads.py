@@ -210,7 +210,7 @@ def _head(kind: str, task: str, width: int, train: Sequence[Clip], test: dict[st
         "task": task,
         "head": kind,
         "weights": sum(value.numel() for value in head.parameters()),
-        "state_bytes": sum(part.numel() * part.element_size() for part in head.begin(1, given.shape[0])),
+        "state_bytes": sum(part.numel() * part.element_size() for part in head.begin(1, given.shape[1])),
         "first_loss": float(np.mean([_error(g, w) / s for (g, _, w), s in zip(train, scales, strict=True)])),
         "last_loss": float(np.mean([_error(m, w) / s for m, (_, _, w), s in zip(learned, train, scales, strict=True)])),
         "losses": [round(float(np.mean(losses[i : i + tenth])), 4) for i in range(0, steps, tenth)],

@@ -27,7 +27,7 @@ def page(report: dict[str, Any]) -> str:
         "## Heads",
         "",
         "Losses are squared errors, over those of what the encoder gives and a floor for clips that stand still: of",
-        "the untrained head, which is the identity, and of the trained one on the clips it learned from, then on others.",
+        "the untrained head, which is the identity, and of the trained one, on the clips learned from and on others.",
         "Cosines with what is right are means over the other clips.",
     ]
     for task, words in TASKS.items():
@@ -37,6 +37,7 @@ def page(report: dict[str, Any]) -> str:
             (
                 "head",
                 "weights",
+                "state, kB",
                 "loss, untrained",
                 "trained",
                 "others, untrained",
@@ -48,6 +49,7 @@ def page(report: dict[str, Any]) -> str:
                 (
                     head["head"],
                     f"{head['weights']:,}",
+                    f"{head['state_bytes'] / 1000:.0f}",
                     f"{head['first_loss']:.3f}",
                     f"{head['last_loss']:.3f}",
                     f"{mean(clip['loss given'] for clip in head['clips']):.3f}",
@@ -58,7 +60,7 @@ def page(report: dict[str, Any]) -> str:
                 for head in heads
             ]
             + [
-                (name, "", "", "", "", "", _mean(heads[0], f"{key}, class token"), _mean(heads[0], f"{key}, tokens"))
+                (name, *[""] * 6, _mean(heads[0], f"{key}, class token"), _mean(heads[0], f"{key}, tokens"))
                 for name, key in (("*mean of the last 4 frames*", "mean of 4"), ("*nothing*", "given"))
             ],
         )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
 from safetensors import safe_open
 
+import texvlm
 from texvlm.encoders.untrained import untrained_vit
 from texvlm.errors import ModelError
 from texvlm.video_models import (
@@ -119,3 +121,8 @@ def test_kinds_that_are_none(path, encoder, tmp_path):
         load_checkpoint(path, kind="deltas", encoder=encoder)
     with pytest.raises(TypeError, match="a Linear has no checkpoints"):
         save_checkpoint(torch.nn.Linear(1, 1), tmp_path / "x", encoder=encoder)
+
+
+def test_one_module_of_this_part_knows_safetensors():
+    folder = Path(texvlm.__file__).parent / "video_models"
+    assert [p.name for p in sorted(folder.glob("*.py")) if "import safetensors" in p.read_text()] == ["checkpoint.py"]
