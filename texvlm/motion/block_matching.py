@@ -12,7 +12,7 @@ change, and has no flow unless moving it explains clearly more than leaving it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from texvlm.motion.consistency import Tolerance, validated
 from texvlm.motion.field import MotionField
 from texvlm.motion.source import Moment
-from texvlm.pyramid import TextureSpec, default_levels, level_size
+from texvlm.pyramid import default_levels, level_size
 
 if TYPE_CHECKING:
     from texvlm.backends.block_search import BlockPlan, BlockSpec
@@ -36,16 +36,6 @@ LEAST_ERROR = 4 / 255
 
 ERROR_SHARE = 0.5
 """And in shares of the window's mean gradient: what half a texel of displacement changes."""
-
-
-@runtime_checkable
-class _Matching(Protocol):
-    """An engine whose backend matches blocks; `texvlm.Engine` is one."""
-
-    @property
-    def spec(self) -> TextureSpec | None: ...
-
-    def block_memory(self, spec: BlockSpec | None = None) -> ResidentBlocks: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +90,13 @@ class BlockMatcher:
             ValueError: the frame's pyramid does not have the level asked for.
         """
         engine = moment.engine
-        if isinstance(engine, _Matching) and engine.spec is not None and engine.spec.dtype == "uint8":
-            if engine not in self._resident:
-                self._resident[engine] = engine.block_memory(self.spec)
-            match = self._resident[engine].match(moment.source, both=self._check)
-            return None if match is None else self._field(match)
-        return self._on_host(moment)
+        opened = getattr(engine, "block_memory", None)  # who holds a frame need not match blocks; texvlm.Engine does
+        if engine is None or opened is None or engine.spec is None or engine.spec.dtype != "uint8":
+            return self._on_host(moment)
+        if engine not in self._resident:
+            self._resident[engine] = opened(self.spec)
+        match = self._resident[engine].match(moment.source, both=self._check)
+        return None if match is None else self._field(match)
 
     def reset(self, source: int | None = None) -> None:
         """See MotionSource."""
