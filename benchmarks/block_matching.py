@@ -3,8 +3,9 @@
     python benchmarks/block_matching.py --data FOLDER     # results/block_matching.json
 
 Time is that of one call of BlockMatcher on the frame just submitted, from resident mips to motion field, on one
-thread: of the wall (median and least), and of the processor, which a busy machine changes less. Shifts are between two 1080p parts of a photograph;
-errors are over cells that the field calls valid, two of them away from every edge and from what only one part shows.
+thread: of the wall (median and least), and of the processor, which a busy machine changes less. Shifts are
+between two 1080p parts of a photograph; errors are over cells that the field calls valid, two of them away from
+every edge and from what only one part shows.
 """
 
 from __future__ import annotations

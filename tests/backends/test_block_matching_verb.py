@@ -10,6 +10,7 @@ import pytest
 import reference
 from block_reference import textured
 
+from texvlm.backends import open_backend
 from texvlm.backends.base import Backend, Texture
 from texvlm.backends.block_search import BlockSpec
 from texvlm.errors import ClosedError
@@ -195,3 +196,37 @@ def test_what_is_refused(backend, opened):
 def test_specs_out_of_range(options, words):
     with pytest.raises(ValueError, match=words):
         BlockSpec(**options)
+
+
+def test_a_memory_may_end_after_its_texture_and_backend(rng):
+    """As where an application closes things in any order: nothing is freed twice, nothing stays."""
+    backend = open_backend("cpu").backend
+    texture = backend.create_texture(TextureSpec((32, 32)))
+    memory = backend.motion_memory(texture, BlockSpec(8))
+    Layer(backend, texture).put(textured(rng, (32, 32))[:32, :32])
+    assert memory.match(0) is None
+    backend.destroy_texture(texture)
+    with pytest.raises(ClosedError, match="this texture was destroyed"):
+        memory.match(0)
+    backend.close()
+    memory.close()
+    memory.close()
+
+
+@pytest.mark.gl
+def test_buffers_on_the_device_are_freed(gl_backend, rng):
+    live = dict(gl_backend._context.live)
+    texture = gl_backend.create_texture(TextureSpec((64, 48), 2))
+    memory = gl_backend.motion_memory(texture, BlockSpec(8))
+    for layer, size in ((0, (64, 48)), (1, (40, 30)), (0, (33, 48))):  # the last one needs other memory
+        put = Layer(gl_backend, texture, layer).put
+        whole = textured(rng, size)
+        for x in (0, 3):
+            put(whole[: size[1], x : x + size[0]])
+            memory.match(layer)
+    memory.forget(1)
+    gl_backend.destroy_texture(texture)
+    with pytest.raises(ClosedError, match="this texture was destroyed"):
+        memory.match(0)
+    memory.close()
+    assert dict(gl_backend._context.live) == live

@@ -89,6 +89,8 @@ class MotionMemory(ABC):
         if self._closed:
             raise ClosedError("this motion memory is closed; ask for a new one")
         texture = self._texture
+        if texture.handle is None:
+            raise ClosedError("this texture was destroyed")
         check_layer(texture.spec, layer)
         size = (int(texture.frame_sizes[layer, 0]), int(texture.frame_sizes[layer, 1]))
         if not size[0]:

@@ -24,7 +24,7 @@ from texvlm.motion.source import Moment
 from texvlm.pyramid import default_levels, level_size
 
 if TYPE_CHECKING:
-    from texvlm.backends.block_search import BlockPlan, BlockSpec
+    from texvlm.backends.block_search import BlockPlan
     from texvlm.backends.motion_memory import BlockMatch
     from texvlm.resident_blocks import ResidentBlocks
 
