@@ -10,6 +10,7 @@ import pytest
 from texvlm.backends import _gl_api, _gl_programs
 from texvlm.backends._gl_attached import attached_definitions
 from texvlm.backends._gl_frames import TAIL_RUNS, columns_definitions, tail_definitions
+from texvlm.backends._gl_motion import keep_definitions, match_definitions
 from texvlm.backends._gl_texture import GlTexture, format_of
 from texvlm.backends._gl_tokens import sample_definitions
 from texvlm.backends.base import TOKEN_DTYPES
@@ -80,7 +81,8 @@ def variants() -> list[tuple[str, _gl_programs.Definitions]]:
     for patch, unit in ((14, 4), (7, 1)):
         for dtype in TOKEN_DTYPES:
             found.append(("sample.comp", sample_definitions(patch, 3, dtype, unit)))
-    return found
+    found += [("keep_picture.comp", keep_definitions(channels)) for channels in (1, 3)]
+    return [*found, ("match_blocks.comp", match_definitions())]
 
 
 @pytest.mark.gl
