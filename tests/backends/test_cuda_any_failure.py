@@ -20,7 +20,7 @@ MOST_OF_A_CALL = 6
 
 
 def everything(driver: HostDriver, compiler: HostCompiler, detection: HostDetection) -> None:
-    """Frames from the host and on the device, tokens, captured frames, one of them left open, blocks, and a larger frame."""
+    """Frames from the host and on the device, tokens, blocks, captured frames, one left open, and a larger frame."""
     frame = np.random.default_rng(0).integers(0, 256, (60, 100, 3), dtype=np.uint8)
     there, gaze = torch.from_numpy(frame.copy()), torch.tensor([[0.5, 0.5]])
     backend = CudaBackend(driver, compiler, detect_host_frames=detection)
