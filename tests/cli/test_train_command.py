@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from model_folders import save_vit
 
 from texvlm.encoders import load as load_encoder
 from texvlm.video_models import load_checkpoint
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the models are so small that threads would wait for each other
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

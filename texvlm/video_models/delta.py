@@ -29,8 +29,6 @@ class DeltaEncoder(nn.Module):
         hidden: width of the network, and of what pixels are compared by.
     """
 
-    kind = "delta"
-
     def __init__(self, width: int, pixels: int, *, hidden: int = 96) -> None:
         super().__init__()
         self.width = check_at_least("width", width, 1)

@@ -32,8 +32,6 @@ class FrameImportance(nn.Module):
         hidden: width of the network.
     """
 
-    kind = "importance"
-
     def __init__(self, *, hidden: int = 16) -> None:
         super().__init__()
         self.hidden = check_at_least("hidden", hidden, 1)
