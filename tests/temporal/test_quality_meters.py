@@ -128,6 +128,11 @@ def test_an_injected_swing_is_found_with_its_frequency_and_strength(hz, amplitud
 
 
 def test_five_hertz():
+    times, content, values = flickering(5.0, 0.1, follow=0)
+    still = flicker_of(times, 0 * content, values)
+    assert still.frequency_hz == pytest.approx(5.0, abs=0.1)
+    assert still.amplitude[2] == pytest.approx(0.1 / np.sqrt(2), rel=0.03)
+    assert np.delete(still.amplitude, 2).max() < 1e-6
     found = flicker_of(*flickering(5.0, 0.1))
     assert found.frequency_hz == pytest.approx(5.0, abs=0.1)
     assert (found.frames, found.span_s) == (64, pytest.approx(63 / 30))
