@@ -64,7 +64,7 @@ def test_something_small_gets_through():
 
 
 @given(st.integers(0, 6), st.integers(1, 30))
-@settings(deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_no_skip_is_longer_than_the_limit(longest, frames):
     gate = FrameGate(longest_frames=longest, longest_s=1e6)
     picture = resting(1, 1)[0]

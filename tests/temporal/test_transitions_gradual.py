@@ -56,7 +56,7 @@ def test_a_cut_ends_what_was_under_way():
     assert (found[30].kind, found[30].verdict) == ("cut", "confirmed")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 1000), st.integers(-12, 12), st.integers(-5, 5))
 def test_the_camera_shift_is_the_shift(seed, x, y):
     wide = scene(seed).mean(axis=2).astype(np.float32)
@@ -68,17 +68,20 @@ def test_the_camera_shift_is_the_shift(seed, x, y):
     assert shift in ((x, y), (0, 0))
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 1000), st.floats(0.5, 1.0), st.floats(0.0, 0.2))
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 1000), st.floats(0.8, 1.3), st.floats(0.12, 0.3))
 def test_light_is_no_structure(seed, gain, offset):
     old = window(scene(seed)).mean(axis=2).astype(np.float32)
     new = (gain * old + offset).astype(np.float32)
-    assert structure_distance(old, new)[0] < 0.35
+    assert structure_distance(old, new)[0] < 0.1
     assert structure_distance(old, old)[0] < 1e-6
     light = light_on(old, new)
     assert light.new_structure < 0.05 or light.new_structure == pytest.approx(0.3)
     # within a step of brightness there is some variance that no step explains
     assert light.unmapped < 0.15
+    assert (light.much, light.no_darker) == (True, 1.0)
+    assert not light_on(new, old).much
+    assert light_on(old, window(scene(seed + 1)).mean(axis=2).astype(np.float32) + 0.3).unmapped > 0.3
 
 
 def test_histogram_distance_by_hand():

@@ -190,7 +190,7 @@ class CutDetector:
         unlike_last = score_of(likeness(old, new)) >= self.settings.bar
         # what the light seemed to fall on may be moving fast: then no frame is unlike the one before
         is_other = is_other and (flash.candidate or unlike_last)
-        goes_on = _is_lit(light, flash.before, new) or (_is_bright(light) and not unlike_last)
+        goes_on = _is_lit(light, flash.before, new) or (light.much and not unlike_last)
         if goes_on and not is_long:
             return _report("flash", watched.frame, flash.since, found, provisional=True)
         watched.flash = None
@@ -224,12 +224,7 @@ def _is_lit(light: Light, old: SmallPicture, new: SmallPicture) -> bool:
     """Whether a picture is an earlier one under much more light, or nothing but light or dark."""
     if new.contrast < SOLID:
         return True
-    return _is_bright(light) and light.no_darker >= 0.985 and light.new_structure + light.unmapped <= 1.1
-
-
-def _is_bright(light: Light) -> bool:
-    """Whether much light was added, everywhere or on a part."""
-    return light.rise >= 0.08 or light.spot >= 0.1
+    return light.much and light.no_darker >= 0.985 and light.new_structure + light.unmapped <= 1.1
 
 
 def _direction(features: ArrayLike) -> NDArray[np.float64]:

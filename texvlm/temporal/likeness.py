@@ -226,7 +226,7 @@ class Light:
         no_darker: share of the texels, without those that stay black, that are no darker than the darkest
             around them was, 0..1.
         rise: mean rise of brightness, -1..1.
-        spot: share of the texels that rose by a fifth of full scale or more, 0..1.
+        spot: share of the texels that rose by `BRIGHTER` or more, 0..1.
         new_structure: structure distance of what is neither washed out nor flat now, whatever its gain, 0..1;
             `DOUBTFUL` where too little is left to say.
         unmapped: share of the variance now that is no function of the brightness before, 0..1. Light on
@@ -239,25 +239,39 @@ class Light:
     new_structure: float
     unmapped: float
 
+    @property
+    def much(self) -> bool:
+        """Whether much light was added, everywhere or on a part."""
+        return self.rise >= MUCH_LIGHT or self.spot >= MUCH_SPOT
+
 
 def light_on(old: FloatMap, new: FloatMap) -> Light:
-    """Compare the luma of a picture with an earlier one's, (height, width), 0..1, as if lit."""
+    """Compare the luma of a picture with an earlier one's, (height, width), 0..1, as if lit.
+
+    Without much light on it nothing is compared: it is taken for another picture.
+    """
+    black = (old < BLACK) & (new < BLACK)  # bars of a letterbox
+    shown = ~black if not black.all() else black  # all of a black picture
+    before, now = old[shown], new[shown]
+    gain = now - before
+    rise, spot = float(gain.mean()), float((gain >= BRIGHTER).mean())
+    if rise < MUCH_LIGHT and spot < MUCH_SPOT:
+        return Light(0.0, rise, spot, 1.0, 1.0)
     padded = np.pad(old, 1, mode="edge")
     rows = np.minimum(np.minimum(padded[:-2], padded[1:-1]), padded[2:])
     darkest = np.minimum(np.minimum(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
-    black = (old < BLACK) & (new < BLACK)  # bars of a letterbox
-    shown = ~black if not black.all() else black
-    before, now = old[shown], new[shown]
-    gain, unmapped = now - before, _unmapped(before, now)
     structure, blocks = _unmatched(old, new, 0, 0, WASHED_OUT)
     return Light(
         float((now >= darkest[shown] - 2 * SAME).mean()),
-        float(gain.mean()),
-        float((gain >= 0.2).mean()),
+        rise,
+        spot,
         float(structure) if blocks >= ENOUGH else DOUBTFUL,
-        unmapped,
+        _unmapped(before, now),
     )
 
+
+MUCH_LIGHT, BRIGHTER, MUCH_SPOT = 0.08, 0.2, 0.1
+"""Mean rise of brightness that is much light; or a rise by so much, of such a share of the texels."""
 
 BLACK = 5 / 255
 """Brightness below which a texel is black."""

@@ -111,7 +111,10 @@ class GradualTracker:
     def follow(self, old: SmallPicture, new: SmallPicture, frame: int, *, structure: float) -> Gradual:
         """Take a frame that differs from the one before, by some structure distance, and is no cut."""
         difference = new.luma - old.luma
-        steady = structure < STEADY_STRUCTURE and _steady(self._difference, difference)
+        steady = _alike(self._difference, difference) or (
+            self._start is not None and _alike(old.luma - self._start.luma, difference)
+        )
+        steady = steady and structure < STEADY_STRUCTURE
         steady = steady and not _camera_moved(old.luma, difference)
         solid = min(old.contrast, new.contrast) < FADED_OUT
         self._difference = difference
@@ -188,11 +191,16 @@ FADED, FADING = 0.7, 0.35
 """Share of its contrast that a fading picture has left, at most; and that a dissolve keeps, at least."""
 
 
-def _steady(last: FloatMap | None, difference: FloatMap) -> bool:
-    """Whether texels go on changing as they did."""
+def _alike(last: FloatMap | None, difference: FloatMap) -> bool:
+    """Whether texels go on changing as they did, in the frame before or since the beginning."""
     if last is None or np.abs(difference).mean() <= LEAST_STEP:
         return False
-    return float((last * difference).sum()) > 0.5 * float(np.sqrt((last**2).sum() * (difference**2).sum()))
+    return float((last * difference).sum()) > ALIKE * float(np.sqrt((last**2).sum() * (difference**2).sum()))
+
+
+ALIKE = 0.5
+"""Correlation of changes that are the same one going on. Tiles of resident pictures are updated in turns, and motion
+goes on under a dissolve."""
 
 
 def _camera_moved(old: FloatMap, difference: FloatMap) -> bool:
