@@ -42,6 +42,7 @@ def match_pictures(plan: BlockPlan, new: NDArray[np.uint8], old: NDArray[np.uint
     """Where each window of `new` was in `old`: RECORD, (rows, columns, len(RECORD)), of the finest level."""
     vectors = np.empty((plan.blocks, 2), np.int32)
     found = np.empty((plan.finest.rows, plan.finest.columns, len(RECORD)), np.int32)
+    nothing = found[:0]
     with _matching.region(new.size * 8):
         for index, level in enumerate(plan.levels):
             own = vectors[level.first : level.first + level.rows * level.columns].reshape(level.rows, level.columns, 2)
@@ -49,9 +50,10 @@ def match_pictures(plan: BlockPlan, new: NDArray[np.uint8], old: NDArray[np.uint
                 parents = own
             place = (level.origin, level.stride, *level.size, plan.pitch)
             between = 0 < index < len(plan.levels) - 1
-            _search(new, old, place, (STILL, STILL_SHIFT, STRAY), NEAR, plan.spiral, index == 0, between, parents, own)
+            records = found if level is plan.finest else nothing
+            margin = (STILL, STILL_SHIFT, STRAY)
+            _search(new, old, place, margin, NEAR, plan.spiral, index == 0, between, parents, own, records)
             parents = own
-        _measure(new, old, place, parents, found)
     return found
 
 
@@ -153,10 +155,11 @@ def _byte(x, y, place):  # type: ignore[no-untyped-def]
 
 
 @compiled(parallel=True)
-def _search(new, old, place, margin, near, spiral, whole, between, parents, own):  # type: ignore[no-untyped-def]
+def _search(new, old, place, margin, near, spiral, whole, between, parents, own, found):  # type: ignore[no-untyped-def]
     """Displacements of one level, `own` (rows, columns, 2), from those of the coarser one.
 
     On the coarsest level, `whole`, from none; on a level `between` it and the finest, from anywhere where need be.
+    On the finest one, `found` (rows, columns, len(RECORD)) is written; it is empty on others.
     """
     rows, columns = own.shape[:2]
     stride = place[1]
@@ -171,6 +174,8 @@ def _search(new, old, place, margin, near, spiral, whole, between, parents, own)
             best_x, best_y = 0, 0
             if least == 0:
                 own[row, column, 0] = own[row, column, 1] = 0
+                if found.shape[0]:
+                    found[row, column] = 0
                 continue
             if not whole:
                 up, left = row >> 1, column >> 1
@@ -202,25 +207,9 @@ def _search(new, old, place, margin, near, spiral, whole, between, parents, own)
                     if cost < least:
                         least, best_x, best_y = cost, dx, dy
             own[row, column, 0], own[row, column, 1] = best_x, best_y
-
-
-@compiled(parallel=True)
-def _measure(new, old, place, vectors, found):  # type: ignore[no-untyped-def]
-    """RECORD of each block of the finest level from its displacement."""
-    rows, columns = vectors.shape[:2]
-    stride = place[1]
-    for row in prange(rows):
-        for column in range(columns):
-            record = found[row, column]
-            x, y = _window(row, column, place)
-            at = _byte(x, y, place)
-            still = sum_of_differences(new, at, old, at, stride)
-            if still == 0:
-                record[:] = 0
-                continue
-            dx, dy = vectors[row, column, 0], vectors[row, column, 1]
-            moved = _byte(x + dx, y + dy, place)
-            record[0], record[1] = dx, dy
-            record[2], record[3] = sum_of_differences(new, at, old, moved, stride), still
-            sums = sums_of_gradients(new, at, old, moved, stride)
-            record[4], record[5], record[6], record[7], record[8] = sums
+            if found.shape[0]:
+                record = found[row, column]
+                record[0], record[1] = best_x, best_y
+                record[2], record[3] = least - (fee if best_x != 0 or best_y != 0 else 0), still
+                sums = sums_of_gradients(new, at, old, _byte(x + best_x, y + best_y, place), stride)
+                record[4], record[5], record[6], record[7], record[8] = sums

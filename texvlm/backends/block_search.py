@@ -217,15 +217,16 @@ def sub_texel(found: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np
         of the window's mean gradient products, (rows, columns), squared gray values a texel; and the
         root of their trace, gray values a texel.
     """
-    xx, xy, yy, xt, yt = (found[..., k].astype(np.float64) for k in range(4, 9))
-    texels = WINDOW * WINDOW
     # gradients are of two windows, smoothed across (weight 4) and over two texels; differences weigh 16
     slope = GRADIENT / 4 / 2
-    xx, xy, yy = (value * (slope * slope / texels) for value in (xx, xy, yy))
-    xt, yt = (value * (slope / 16 / texels) for value in (xt, yt))
-    least = (xx + yy) / 2 - np.hypot((xx - yy) / 2, xy)
-    contrast = np.sqrt(xx + yy)
-    xx, yy = xx + 0.1, yy + 0.1  # where there is no texture, nothing moves
-    determinant = xx * yy - xy * xy
-    step = np.stack([yy * xt - xy * yt, xx * yt - xy * xt], axis=-1) / determinant[..., None]
-    return np.clip(step, -1, 1), np.maximum(least, 0), contrast
+    weights = np.array([slope, slope, slope, 1 / 16, 1 / 16]) * (slope / (WINDOW * WINDOW))
+    xx, xy, yy, xt, yt = np.moveaxis(found[..., 4:], -1, 0) * weights[:, None, None]
+    trace, square = xx + yy, xy * xy
+    least = trace / 2 - np.sqrt(np.square(xx - yy) / 4 + square)
+    xx += 0.1  # where there is no texture, nothing moves
+    yy += 0.1
+    step = np.empty((*xx.shape, 2))
+    step[..., 0] = yy * xt - xy * yt
+    step[..., 1] = xx * yt - xy * xt
+    step /= (xx * yy - square)[..., None]
+    return np.clip(step, -1, 1, out=step), np.maximum(least, 0, out=least), np.sqrt(trace)
