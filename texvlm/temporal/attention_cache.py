@@ -6,8 +6,8 @@ Where rows C got other keys and values, a query that did not change itself needs
     sum  +=  sum over C of (w_ij v_j with the new keys and values) - (the same with the old ones)
 
 which takes 2 |C| keys instead of all. It is exact but for rounding; a query is computed anew when a new
-score rises so far above its peak, or its sum falls so far, that rounding would count, and all of them
-every `RENEWAL` updates.
+score rises so far above its peak, or its sum falls so far below the greatest it has been, that rounding
+would count, and all of them every `RENEWAL` updates.
 
 Source:
     The idea of updating the product of attention and values by differences is that of Dutson, Li and
@@ -25,8 +25,8 @@ RENEWAL = 128
 _RISE = 4.0
 """A new score this far above a query's peak makes the terms of before too small beside it."""
 
-_FALL = 0.01
-"""A sum of weights below this has lost digits: it was at least 1 when its peak was set."""
+_FALL = 0.1
+"""A sum of weights below this share of the greatest it has been has lost digits: rounding was that of the greatest."""
 
 SHARE = 0.35
 """Share of rows that changed above which computing anew is no more work."""
@@ -42,7 +42,7 @@ class AttentionCache:
 
     def __init__(self, *, heads: int, scaling: float) -> None:
         self._heads, self._scaling = heads, scaling
-        self._sums: dict[int, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
+        self._sums: dict[int, tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]] = {}
         self._updates: dict[int, int] = {}
         self.products = 0
         """Pairs of query and key that the last call multiplied."""
@@ -55,6 +55,7 @@ class AttentionCache:
     def forget(self, slot: int) -> None:
         """Keep nothing more of a slot."""
         self._sums.pop(slot, None)
+        self._updates.pop(slot, None)
 
     def renew(
         self, slot: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, padding: torch.Tensor | None
@@ -73,7 +74,7 @@ class AttentionCache:
         q, k, v = (self._by_head(part) for part in (query, key, value))
         self.products = len(query) * len(key)
         peak, weight, total = self._anew(q, k, v, padding)
-        self._sums[slot] = (peak, weight, total)
+        self._sums[slot] = (peak, weight.clone(), weight, total)
         self._updates[slot] = 0
         return self._mixed(weight, total)
 
@@ -103,25 +104,27 @@ class AttentionCache:
         """
         if slot in self._sums and not len(rows):
             self.products = 0
-            return self._mixed(*self._sums[slot][1:])
+            return self._mixed(*self._sums[slot][2:])
         if slot not in self._sums or len(rows) > SHARE * len(query) or self._updates[slot] >= RENEWAL:
             return self.renew(slot, query, key, value, padding)
         self._updates[slot] += 1
-        peak, weight, total = self._sums[slot]
+        peak, most, weight, total = self._sums[slot]
         q, k, v = (self._by_head(part) for part in (query, key, value))
         news, count = k[:, rows], len(rows)
         keys = torch.cat([news, self._by_head(old_key)], dim=1)
         values = torch.cat([v[:, rows], -self._by_head(old_value)], dim=1)
         scores = torch.baddbmm(peak[..., None], q, keys.transpose(1, 2), beta=-1, alpha=self._scaling)
-        risen = (scores[..., :count].amax(dim=-1) > _RISE).any(dim=0)
+        risen = ~(scores[..., :count].amax(dim=-1) <= _RISE).all(dim=0)
         terms = scores.clamp_(max=2 * _RISE).exp_()
         total.baddbmm_(terms, values)
         weight += terms[..., :count].sum(dim=-1) - terms[..., count:].sum(dim=-1)
-        anew = risen | (weight < _FALL).any(dim=0)
+        torch.maximum(most, weight, out=most)
+        anew = risen | ~(weight >= _FALL * most).all(dim=0)  # also where it is no number any more
         anew[rows] = True
         again = anew.nonzero().squeeze(-1)
         self.products = 2 * count * len(query) + len(again) * len(key)
         peak[:, again], weight[:, again], total[:, again] = self._anew(q[:, again], k, v, padding)
+        most[:, again] = weight[:, again]
         return self._mixed(weight, total)
 
     def _anew(

@@ -70,6 +70,7 @@ class BlockCache:
         self._dtype, self._device = dtype, device
         self._kept: list[dict[str, torch.Tensor]] = [{} for _ in self._parts]
         self._sums: list[AttentionCache] = []
+        self._unseen: dict[int, torch.Tensor | None] = {}
         if device.type == "cpu" if by_difference is None else by_difference:
             self._sums = [AttentionCache(heads=part.heads, scaling=part.scaling) for part in self._parts]
         self.slots = 0
@@ -80,11 +81,19 @@ class BlockCache:
             return
         for kept in self._kept:
             for name in _KEPT:
+                if name in kept and len(kept[name]) >= slots:  # memory ran out in the midst of the last attempt
+                    continue
                 fresh = torch.zeros(slots, self.rows, self.width, dtype=self._dtype, device=self._device)
                 if name in kept:
-                    fresh[: self.slots] = kept[name]
+                    fresh[: len(kept[name])] = kept[name]
                 kept[name] = fresh
         self.slots = slots
+
+    def forget(self, slot: int) -> None:
+        """Keep nothing of a slot but its room; all rows of its next view are to be forced."""
+        self._unseen.pop(slot, None)
+        for sums in self._sums:
+            sums.forget(slot)
 
     @property
     def slot_bytes(self) -> int:
@@ -102,7 +111,6 @@ class BlockCache:
         gates: GatePlan,
         padding: torch.Tensor | None = None,
         rotations: Rotations | None = None,
-        settled: Sequence[bool] = (),
     ) -> BlockRun:
         """Run all blocks on views that each live in a slot.
 
@@ -113,7 +121,6 @@ class BlockCache:
             gates: who else is taken.
             padding: bool, (views, rows): rows that nobody sees and nobody computes; None without.
             rotations: of the model's queries and keys, see BlockEncoder.rotations.
-            settled: of each view: its padding is that of the last call for its slot; by default of none.
         Returns:
             All rows behind the last block, those that were not computed among them.
         """
@@ -125,13 +132,17 @@ class BlockCache:
             hide = torch.zeros_like(padding, dtype=hidden.dtype)
             hide = hide.masked_fill_(padding, torch.finfo(hidden.dtype).min)[:, None, None]
             forced = forced & ~padding
+        settled = self._settle(slots, padding)
         flops = torch.zeros(len(slots), dtype=torch.float64, device=hidden.device)
+        taken_none = torch.empty(0, dtype=torch.int64, device=hidden.device)
         for number, (parts, kept) in enumerate(zip(self._parts, self._kept, strict=True)):
             step = _Step(kept, place, base, forced, padding, number, gates)
             of_attention, of_projection, of_mlp = parts.row_flops
             normed = parts.norm_attention(hidden)
-            if (found := step.take("attention", "seen", normed)) is not None:
-                rows, taken = found
+            found = step.take("attention", "seen", normed)
+            # without a row that changed, there may still be one that is gone, or lies elsewhere
+            if found is not None or rotations is not None or not all(settled):
+                rows, taken = (taken_none, taken_none) if found is None else found
                 chosen = normed.flatten(0, 1)[taken]
                 before = {name: kept[name].flatten(0, 1)[rows] for name in ("key", "value")}
                 for name, project in (("query", parts.query), ("key", parts.key), ("value", parts.value)):
@@ -158,6 +169,23 @@ class BlockCache:
             hidden = hidden + step.get("passed").to(hidden.dtype)
         return BlockRun(hidden, flops)
 
+    def _settle(self, slots: Sequence[int], padding: torch.Tensor | None) -> list[bool]:
+        """Whether the rows that nobody sees are those of the last call, for each view; what newly is one is emptied."""
+        settled = []
+        for view, slot in enumerate(slots):
+            now, before = None if padding is None else padding[view], self._unseen.get(slot)
+            known = slot in self._unseen
+            same = known and (now is before or (now is not None and before is not None and torch.equal(now, before)))
+            settled.append(same)
+            if same:
+                continue
+            self._unseen[slot] = None if now is None else now.clone()
+            if now is not None:  # a weight of zero times what is no number is no number
+                for kept in self._kept:
+                    kept["key"][slot, now] = 0
+                    kept["value"][slot, now] = 0
+        return settled
+
     def _catch_up(
         self,
         block: int,
@@ -177,7 +205,7 @@ class BlockCache:
         for view, (slot, (rows, key, value)) in enumerate(zip(slots, parts, strict=True)):
             states = (kept["query"][slot], kept["key"][slot], kept["value"][slot])
             hidden = None if padding is None else padding[view]
-            if settled and settled[view]:
+            if settled[view]:
                 mixed.append(sums.update(slot, *states, hidden, rows=rows, old_key=key, old_value=value))
             else:
                 mixed.append(sums.renew(slot, *states, hidden))
@@ -231,12 +259,14 @@ class _Step:
 
         Their reference becomes what they are now.
         """
-        known = self.get(reference).to(now.dtype)
-        change = (now - known).square_().sum(dim=-1) / now.square().sum(dim=-1).clamp_min(torch.finfo(now.dtype).tiny)
-        change = change.sqrt_().masked_fill_(self._forced, float("inf"))
+        wide = now.float()  # squares of half floats overflow
+        moved = (wide - self.get(reference)).square_().sum(dim=-1)
+        change = (moved / wide.square().sum(dim=-1).clamp_min(torch.finfo(wide.dtype).tiny)).sqrt_()
+        # what is no number is computed again until it is one
+        change = change.nan_to_num_(nan=float("inf"), posinf=float("inf")).masked_fill_(self._forced, float("inf"))
         if self._padding is not None:
             change = change.masked_fill_(self._padding, 0)
-        chosen = gate_at(self._gates, self._block, site).select(change) | self._forced
+        chosen = gate_at(self._gates, self._block, site).select(change) | change.isinf()
         if self._padding is not None:
             chosen &= ~self._padding
         taken = chosen.flatten().nonzero().squeeze(-1)

@@ -50,7 +50,7 @@ class ChangeRule:
             change: of each token, steps of 255, (tokens,); infinite for one that was never encoded.
             ages: frames since each was encoded, were it reused now, (tokens,).
         """
-        stale = change > self.threshold
+        stale = ~(change <= self.threshold)  # pixels that are no numbers are stale, too
         if self.threshold == 0:
             stale = stale.any().expand(len(change)).clone()
         if self.max_age is not None:

@@ -72,8 +72,9 @@ class InputReuse:
             orders: int64, (tokens,) each: where each row is kept.
         """
         counts = [int(mask.sum()) for mask in taken]
-        running = [number for number, count in enumerate(counts) if count]
-        fresh = self._run(pixels, geometry, taken, running, max(counts)) if running else None
+        # a new view without any token still has a prefix
+        running = [number for number, count in enumerate(counts) if count or sources[number] not in self._kept]
+        fresh = self._run(pixels, geometry, taken, running, max(*counts, 1)) if running else None
         found = []
         for number, (source, order) in enumerate(zip(sources, orders, strict=True)):
             kept = self._kept.get(source)

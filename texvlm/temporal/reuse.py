@@ -22,7 +22,7 @@ from texvlm.motion.field import MotionField
 from texvlm.temporal.block_parts import full_flops, parts_of
 from texvlm.temporal.block_reuse import BlockReuse
 from texvlm.temporal.change import ChangeRule
-from texvlm.temporal.gates import GatePlan, Threshold
+from texvlm.temporal.gates import Gate, GatePlan, Threshold
 from texvlm.temporal.input_reuse import InputReuse
 from texvlm.temporal.reports import Level, ReuseReport, TemporalFeatures
 from texvlm.temporal.source_memory import SourceMemory, Verdict
@@ -78,6 +78,10 @@ class ReuseEncoder:
         if level in ("L2", "L3"):
             parts_of(encoder)
             gates = Threshold() if gates is None else gates
+            if not (isinstance(gates, Gate) or callable(gates)):
+                raise TypeError(
+                    f"gates are a {type(gates).__name__}; give a Gate, such as Threshold(0.1), or a GatePlan"
+                )
             self._blocks = BlockReuse(cast(BlockEncoder, encoder), gates=gates, dtype=state_dtype)
 
     @property
@@ -109,7 +113,7 @@ class ReuseEncoder:
         if memory is None:
             return 0
         kept = 0 if self._inputs is None else self._inputs.bytes_of(source)
-        return memory.nbytes + kept + (0 if self._blocks is None else self._blocks.slot_bytes)
+        return memory.nbytes + kept + (0 if self._blocks is None else self._blocks.bytes_of(source))
 
     @torch.no_grad()
     def __call__(
@@ -157,6 +161,10 @@ class ReuseEncoder:
         for view, source in enumerate(sources):
             size = (int(batch.sizes[view, 0]), int(batch.sizes[view, 1]))
             if source in motion:
+                if not isinstance(motion[source], MotionField):
+                    raise TypeError(
+                        f"motion of source {source} is a {type(motion[source]).__name__}; give a MotionField"
+                    )
                 if self._level != "L3":
                     raise ValueError(f"motion of source {source} at level {self._level}; only L3 follows motion")
                 motion[source].check_frame(size)
@@ -178,7 +186,7 @@ class ReuseEncoder:
             self.reset(source)
             memory = self._memories[source] = SourceMemory(batch.pixels[view])
         kept: frozenset[int] = frozenset() if self._blocks is None else self._blocks.sources
-        why = reasons.get(source, "")
+        why = (reasons[source] or "asked for") if source in reasons else ""
         if self._blocks is not None and source not in kept:
             why = why or "first frame"
         if self._level == "L0":
@@ -237,11 +245,10 @@ class ReuseEncoder:
         counts = (~geometry.padding).sum(dim=1).tolist()
         made = []
         for source, verdict, count, took in zip(sources, verdicts, counts, flops, strict=True):
-            whole = verdict.reason not in ("change", "nothing changed", "frame given again")
             made.append(
                 ReuseReport(
                     source=source,
-                    level="L0" if whole else self._level,
+                    level="L0" if verdict.whole else self._level,
                     reason=verdict.reason,
                     tokens=int(count),
                     encoded=verdict.stale,

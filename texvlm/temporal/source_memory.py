@@ -29,7 +29,8 @@ class Verdict:
         ages: int32, frames; 0 for stale and padding rows.
         moved: bool: reused from another place or row.
         order: int64: where each row is kept.
-        replaced: the table is another than the last one.
+        replaced: tokens lie or are kept elsewhere than at the last commit.
+        whole: everything is stale, whatever changed.
         reason: in a few words.
     """
 
@@ -40,6 +41,7 @@ class Verdict:
     moved: torch.Tensor
     order: torch.Tensor
     replaced: bool
+    whole: bool
     reason: str
 
 
@@ -114,11 +116,14 @@ class SourceMemory:
             known &= torch.from_numpy(match != UNMATCHED).to(device)
         change = token_change(pixels, self._encoded[order], measure=rule.measure, std=std)
         change = change.masked_fill(~held, 0).masked_fill_(held & ~known, math.inf)
+        if rule.threshold == 0 and replaced and int(known.sum()) < int(self._known.sum()):
+            change = change.masked_fill(held, math.inf)  # a token that is gone changes what the others see
         again = not math.isnan(pts) and pts == self._pts
         ages = (self._ages[order] + (0 if again else 1)).masked_fill(~known, 0)
-        if everything or (first := not bool(known.any())):
+        whole = bool(everything) or not bool(known.any())
+        if whole:
             due = stale = held
-            reason = everything or ("first frame" if self._table is None or first else "nothing known")
+            reason = everything or ("first frame" if self._table is None else "nothing known")
         else:
             stale = rule.stale(change, ages) & held
             due = stale & ((change <= rule.threshold) | ~known)
@@ -130,7 +135,8 @@ class SourceMemory:
             ages.masked_fill(stale, 0),
             elsewhere.to(device) & known & ~stale,
             order,
-            replaced,
+            replaced or match is not None,
+            whole,
             reason,
         )
 
@@ -171,11 +177,11 @@ class SourceMemory:
         stayed = same_place(self._table, table)
         free = (match == UNMATCHED) & (stayed != UNMATCHED) & ~np.isin(stayed, match)
         match[free] = stayed[free]
+        places, here = (np.stack([part["x"], part["y"]], axis=1) for part in (self._table, table))
+        elsewhere = torch.from_numpy((match != UNMATCHED) & (places[match] != here).any(axis=1))
         if np.array_equal(match, np.where(table["layer"] == PADDING_LAYER, UNMATCHED, np.arange(len(match)))):
-            return None, nowhere
-        places = np.stack([self._table["x"], self._table["y"]], axis=1)[match]
-        here = np.stack([table["x"], table["y"]], axis=1)
-        return match, torch.from_numpy((match != UNMATCHED) & (places != here).any(axis=1))
+            return None, elsewhere
+        return match, elsewhere
 
     def _reorder(self, match: Match) -> torch.Tensor:
         """Where each row of a new table is kept: where the row it is was kept, and any free place for the others."""
