@@ -1,0 +1,174 @@
+"""AttentionCache: brought up to date it is what softmax gives, however long and however keys rise and fall."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from texvlm.temporal import attention_cache
+from texvlm.temporal.attention_cache import RENEWAL, SHARE, AttentionCache
+
+HEADS, WIDTH, ROWS = 2, 8, 40
+SCALING = (WIDTH // HEADS) ** -0.5
+
+
+def attended(query, key, value, padding=None):
+    """Attention by its definition, in double precision."""
+    q, k, v = (part.double().view(len(part), HEADS, -1).transpose(0, 1) for part in (query, key, value))
+    scores = SCALING * q @ k.transpose(1, 2)
+    if padding is not None:
+        scores = scores.masked_fill(padding, -torch.inf)
+    return (scores.softmax(dim=-1) @ v).transpose(0, 1).flatten(1)
+
+
+class Run:
+    """A cache, the states that it is given, and how far it was ever from the definition, in greatest values."""
+
+    def __init__(self, *, rows=ROWS, seed=0, padding=None, scale=1.0):
+        self.random = torch.Generator().manual_seed(seed)
+        self.states = [self.normal(rows) * scale for _ in range(3)]
+        self.padding = padding
+        self.cache = AttentionCache(heads=HEADS, scaling=SCALING)
+        self.drift = 0.0
+        self.products = []
+        self.compare(self.cache.renew(0, *self.states, padding))
+
+    def normal(self, rows):
+        return torch.randn(rows, WIDTH, generator=self.random)
+
+    def pick(self, count):
+        allowed = torch.arange(len(self.states[0])) if self.padding is None else (~self.padding).nonzero().squeeze(-1)
+        return allowed[torch.randperm(len(allowed), generator=self.random)[:count]].sort().values
+
+    def replace(self, rows, *news):
+        _, key, value = (part[rows].clone() for part in self.states)
+        for part, new in zip(self.states, news, strict=True):
+            if new is not None:
+                part[rows] = new
+        found = self.cache.update(0, *self.states, self.padding, rows=rows, old_key=key, old_value=value)
+        self.products.append(self.cache.products)
+        self.compare(found)
+
+    def compare(self, found):
+        seen = slice(None) if self.padding is None else ~self.padding
+        assert found[seen].isfinite().all()
+        off = (found[seen] - attended(*self.states, self.padding)[seen]).abs().max()
+        self.drift = max(self.drift, float(off / self.states[2].abs().max().clamp_min(1)))
+
+
+def test_many_updates_do_not_drift():
+    run = Run()
+    for step in range(2 * RENEWAL + 20):
+        rows = run.pick(1 + step % 10)
+        run.replace(rows, *(part[rows] + 0.05 * run.normal(len(rows)) for part in run.states))
+    assert run.drift < 2e-6
+    assert run.products.count(ROWS * ROWS) == 2  # renewed, and otherwise not
+    assert max(products for products in run.products if products < ROWS * ROWS) <= 3 * 10 * ROWS
+
+
+@pytest.mark.parametrize("high", [0.9, 1.5, 3.0, 8.0, 40.0])
+def test_keys_that_rise_and_fall_leave_nothing_behind(high):
+    """Every query likes the same direction: keys along it raise all scores, step by step, and then leave again."""
+    run = Run()
+    direction = torch.ones(WIDTH)
+    run.states[0].copy_(direction + 0.01 * run.normal(ROWS))
+    run.compare(run.cache.renew(0, *run.states, None))
+    step = int(SHARE * ROWS)
+    for turn in range(30):
+        for begin in range(0, ROWS, step):
+            rows = torch.arange(begin, min(begin + step, ROWS))
+            level = high * (1 + turn % 2) if turn % 4 < 2 else -high
+            run.replace(rows, None, level * direction + 0.1 * run.normal(len(rows)), run.normal(len(rows)))
+    assert run.drift < 1e-4
+
+
+def test_a_sum_that_was_great_and_is_small_is_made_anew():
+    """Sums lose the digits of what they have been, which no bound on the sum alone can tell."""
+    run = Run(rows=200)
+    direction = torch.ones(WIDTH)
+    run.states[0].copy_(direction.expand(200, WIDTH))
+    run.states[1].zero_()
+    run.compare(run.cache.renew(0, *run.states, None))
+    for level in (3.9, -3.9):
+        for begin in range(0, 200, 60):
+            rows = torch.arange(begin, min(begin + 60, 200))
+            score = level / (WIDTH // HEADS) / SCALING
+            run.replace(rows, None, score * direction.expand(len(rows), WIDTH), run.normal(len(rows)))
+    assert run.drift < 5e-6
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    scale=st.sampled_from([0.1, 1.0, 4.0]),
+    steps=st.lists(
+        st.tuples(st.integers(1, 20), st.floats(0, 8), st.booleans(), st.booleans()), min_size=1, max_size=25
+    ),
+    padded=st.integers(0, 30),
+)
+def test_any_history_gives_the_definition(seed, scale, steps, padded):
+    padding = torch.arange(ROWS) >= ROWS - padded if padded else None
+    run = Run(seed=seed, padding=padding, scale=scale)
+    for count, strength, all_alike, query_too in steps:
+        rows = run.pick(count)
+        shape = run.normal(1).expand(len(rows), -1) if all_alike else run.normal(len(rows))
+        run.replace(rows, shape if query_too else None, strength * shape, run.normal(len(rows)))
+    assert run.drift < 1e-4
+
+
+def test_nothing_changed_multiplies_nothing_and_much_is_done_anew():
+    run = Run()
+    none = torch.empty(0, dtype=torch.int64)
+    run.replace(none, None, None, None)
+    assert run.products == [0]
+    few = run.pick(2)
+    run.replace(few, *(part[few] for part in run.states))
+    assert run.products[-1] == 2 * 2 * ROWS + 2 * ROWS
+    many = run.pick(int(SHARE * ROWS) + 1)
+    run.replace(many, *(part[many] for part in run.states))
+    assert run.products[-1] == ROWS * ROWS
+    assert run.drift < 2e-6
+
+
+def test_numbers_that_are_none_are_gone_with_their_row():
+    run = Run()
+    first = torch.tensor([3])
+    before = [part[first].clone() for part in run.states]
+    bad = torch.full((1, WIDTH), torch.nan)
+    old = [part[first].clone() for part in run.states[1:]]
+    for part in run.states[1:]:
+        part[first] = bad
+    run.cache.update(0, *run.states, None, rows=first, old_key=old[0], old_value=old[1])
+    run.drift = 0.0
+    run.replace(first, *before)
+    assert run.drift < 2e-6
+
+
+def test_slots_are_apart_and_forgotten_alone():
+    one, other = Run(seed=1), Run(seed=2)
+    cache = one.cache
+    cache.renew(1, *other.states, None)
+    assert cache.slot_bytes == 4 * ROWS * HEADS * (3 + WIDTH // HEADS)
+    cache.forget(1)
+    cache.forget(7)
+    none = torch.empty(0, dtype=torch.int64)
+    one.replace(none, None, None, None)
+    assert one.products == [0]
+    found = cache.update(
+        1, *other.states, None, rows=none, old_key=torch.empty(0, WIDTH), old_value=torch.empty(0, WIDTH)
+    )
+    assert cache.products == ROWS * ROWS
+    torch.testing.assert_close(found.double(), attended(*other.states), rtol=0, atol=1e-5)
+
+
+def test_half_precision_states_are_summed_in_float32(monkeypatch):
+    monkeypatch.setattr(attention_cache, "RENEWAL", 10**6)
+    run = Run()
+    run.states = [part.bfloat16() for part in run.states]
+    run.compare(run.cache.renew(0, *run.states, None))
+    for _ in range(200):
+        rows = run.pick(5)
+        run.replace(rows, *(run.normal(5).bfloat16() for _ in range(3)))
+    assert run.drift < 2e-5
