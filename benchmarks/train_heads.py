@@ -70,6 +70,9 @@ HEADS: dict[str, Callable[[int], TemporalHead]] = {
     "shift": lambda width: ShiftHead(width),
 }
 
+RATES = {"aggregation": 1e-2, "recurrent": 2e-3, "shift": 2e-3}
+"""Learning rates: a share has a way to go from 0 before it is seen."""
+
 Clip = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """What a head is given, its ages, and what is right: (frames, rows, width), (frames, rows), (frames, rows, width)."""
 
@@ -182,7 +185,7 @@ def _head(kind: str, task: str, width: int, train: Sequence[Clip], test: dict[st
         given, ages, _ = train[0]
         assert torch.equal(head(given[None, :WINDOW], ages=ages[None, :WINDOW])[0], given[:WINDOW])
     start = time.perf_counter()
-    losses = fit(head, loss, steps=steps, rate=2e-3)
+    losses = fit(head, loss, steps=steps, rate=RATES[kind])
     seconds = time.perf_counter() - start
     tenth = max(steps // 10, 1)
     with torch.no_grad():
