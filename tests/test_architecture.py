@@ -25,6 +25,7 @@ RANKS = [
     {"yuv"},
     {"device_frames"},
     {"profiling", "guard"},
+    {"trace"},
     {"backends"},
     {"tokens", "sources", "views"},
     {"fixation"},
@@ -39,6 +40,7 @@ RANKS = [
     {"video_models"},
     {"store"},
     {"encode"},
+    {"viewer"},
     {"bench", "doctor"},
     {"evaluation"},
     {"demo"},
@@ -63,6 +65,8 @@ ONLY_IN = {  # libraries that one part alone may import
     "transformers": {"encoders"},
     "cv2": {"bench", "cli", "motion"},
     "pyarrow": {"gaze"},
+    "glfw": {"viewer"},
+    "rerun": {"viewer"},
 }
 
 

@@ -49,3 +49,7 @@ class LookError(TexvlmError):
 
 class FlowUnavailable(TexvlmError):
     """The library that a motion source needs is not installed; names the extra that brings it."""
+
+
+class ViewerUnavailable(TexvlmError):
+    """A viewer cannot be opened here: no display, no library for it, or it is taken; says the way out."""

@@ -1,18 +1,20 @@
-"""Where the time goes: stage times on the host and on the device, and NVTX ranges for Nsight Systems.
+"""Where the time goes: stage times on the host and on the device, and ranges for Nsight Systems and for traces.
 
 Ranges live in the `texvlm` domain, in the categories `decode`, `upload`, `mip`, `sample`, `map`, `write` and
-`preview`. Messages are fixed strings and numbers travel as payloads. Where nvtx is not installed, or
-no profiler is attached, nothing is emitted and next to nothing is spent.
+`preview`. Messages are fixed strings and numbers travel as payloads. They go to NVTX, and to a listener
+where there is one (texvlm.trace). Where nvtx is not installed or no profiler is attached, and nobody
+listens, nothing is emitted and next to nothing is spent.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import lru_cache
-from time import perf_counter
-from typing import Any
+from time import perf_counter, perf_counter_ns
+from typing import Any, Protocol
 
 DOMAIN = "texvlm"
 """Name of the NVTX domain."""
@@ -47,7 +49,11 @@ def is_available() -> bool:
 
 def profile_range(name: str, category: str, payload: int | None = None) -> AbstractContextManager[Any]:
     """A range around a piece of work; `payload` is a count of what is worked on."""
-    domain = _domain()
+    domain, listener = _domain(), _listener
+    if listener is not None:
+        return _HeardRange(
+            listener, name, category, payload, _NOTHING if domain is None else _Range(domain, name, category, payload)
+        )
     return _NOTHING if domain is None else _Range(domain, name, category, payload)
 
 
@@ -65,6 +71,54 @@ class _Range:
 
     def __exit__(self, *error: Any) -> None:
         self._domain.pop_range()
+
+
+# ---------------------------------------------------------------- listeners
+
+
+class RangeListener(Protocol):
+    """Hears of every range of the process when it has ended, on the thread that it was on."""
+
+    def note(self, name: str, category: str, payload: int | None, start_ns: int, stop_ns: int) -> None:
+        """One range; times of `time.perf_counter_ns`. Must not raise."""
+
+
+_listener: RangeListener | None = None
+
+
+@contextmanager
+def listen(listener: RangeListener) -> Iterator[None]:
+    """Let a listener hear every range, of all threads, that ends in the scope; it stands in for one before it."""
+    global _listener
+    before, _listener = _listener, listener
+    try:
+        yield
+    finally:
+        _listener = before
+
+
+class _HeardRange:
+    """The scope of one range that a listener hears of, and NVTX too where somebody is there."""
+
+    __slots__ = ("_inner", "_listener", "_start", "_words")
+
+    def __init__(
+        self,
+        listener: RangeListener,
+        name: str,
+        category: str,
+        payload: int | None,
+        inner: AbstractContextManager[Any] | _Range,
+    ) -> None:
+        self._listener, self._words, self._inner = listener, (name, category, payload), inner
+
+    def __enter__(self) -> None:
+        self._start = perf_counter_ns()
+        self._inner.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._inner.__exit__(*error)
+        self._listener.note(*self._words, self._start, perf_counter_ns())
 
 
 # ---------------------------------------------------------------- on the host

@@ -266,9 +266,11 @@ class Backend(ABC):
 
         Raises:
             TypeError: OpenGL owns no arrays of this backend.
+            ValueError: it owns them in another context than the application's.
         """
         raise TypeError(
-            f"the {self.name} backend shares no arrays with OpenGL; open 'cuda-gl-resident' or 'cuda-gl-epochs'"
+            f"the {self.name} backend shares no arrays with OpenGL; open 'cuda-gl-resident', 'cuda-gl-epochs', or gl "
+            "on the application's context"
         )
 
     def plan(

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from texvlm.backends._checks import check_frame, check_layer, check_sample, check_tiles
 from texvlm.backends._detect import copy_tiles, detect_tiles
 from texvlm.backends._egl import load_egl
+from texvlm.backends._gl_api import TEXTURE_FETCH_BARRIER
 from texvlm.backends._gl_attached import AttachedReader, check_attached, examine
 from texvlm.backends._gl_buffers import Results, Staging
 from texvlm.backends._gl_context import GlContext, look_at, open_device
@@ -235,6 +236,18 @@ class GlBackend(Backend):
     def detach(self, texture: AttachedTexture) -> None:
         """See Backend. May be called twice."""
         texture.handle = None
+
+    @contextmanager
+    def lent_to_gl(self, texture: Texture) -> Iterator[int]:
+        """See Backend. To be read only. ValueError on a backend with a context of its own."""
+        handle = self._handle(texture)
+        if self._context.shared:
+            raise ValueError(
+                "this backend has an OpenGL context of its own, whose textures no other sees; open the backend with "
+                "texvlm.backends.gl.open_current()"
+            )
+        self._run(partial(self._context.gl.glMemoryBarrier, TEXTURE_FETCH_BARRIER))
+        yield handle.name
 
     def _refresh_attached(
         self, texture: Texture, layer: int, frame: AttachedFrame, threshold: float | None

@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from texvlm import __version__
-from texvlm.cli import bench, classify, config, demo, doctor, encode, eval, layouts, similar, train
+from texvlm.cli import bench, classify, config, demo, doctor, encode, eval, layouts, similar, train, view
 from texvlm.cli.console import logs_on_stderr
 from texvlm.cli.outcome import exit_code_of
 
@@ -68,6 +68,7 @@ app.command("encode")(encode.encode)
 app.command("classify")(classify.classify)
 app.command("similar")(similar.similar)
 app.command("demo")(demo.demo)
+app.command("view")(view.view)
 app.command("layouts")(layouts.layouts)
 app.command("train")(train.train)
 app.command("doctor")(doctor.doctor)

@@ -30,6 +30,15 @@ ConfigOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the report as JSON.", rich_help_panel=REPORT)]
+TraceOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--trace",
+        metavar="FILE.json",
+        help="Write what took how long, as a Chrome trace: open it in ui.perfetto.dev.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 BackendOption = Annotated[
     str, typer.Option("--backend", metavar="NAME", help="auto, cuda, gl or cpu.", rich_help_panel=SAMPLING)
 ]

@@ -1,0 +1,110 @@
+"""Tokens on the device of the window: a square each for instanced drawing, and their pixels in one atlas."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from texvlm.backends._gl_api import FLOAT, RGBA, RGBA8, TEXTURE_2D, UNSIGNED_BYTE
+from texvlm.drawing.pictures import lod_colours
+from texvlm.layouts.table import PADDING_LAYER, lod_of_side
+from texvlm.tokens import TokenBatch
+from texvlm.viewer.native.gl_draw import DYNAMIC_STORAGE, LINEAR, DrawApi
+
+FLOATS = 8
+"""Of one square: x, y, side, cell; red, green, blue, anew."""
+
+
+class TokenSquares:
+    """What OpenGL draws tokens from.
+
+    Attributes:
+        count: squares.
+        atlas: texture of their patches, row by row, RGBA bytes.
+        grid: (patches in a row, width, height in texels, pixels along one token side) of the atlas.
+        bytes_uploaded: token pixels and squares that went to the device so far.
+    """
+
+    def __init__(self, gl: DrawApi) -> None:
+        self.count = 0
+        self.atlas = 0
+        self.grid = (1, 1, 1, 1)
+        self.bytes_uploaded = 0
+        self._gl = gl
+        self._room = 0
+        self._buffer = 0
+        self._texels = torch.empty(0, dtype=torch.uint8)
+        self._array = gl.generate(gl.glCreateVertexArrays)
+        for attribute in (0, 1):
+            gl.glEnableVertexArrayAttrib(self._array, attribute)
+            gl.glVertexArrayAttribFormat(self._array, attribute, 4, FLOAT, 0, 16 * attribute)
+            gl.glVertexArrayAttribBinding(self._array, attribute, 0)
+        gl.glVertexArrayBindingDivisor(self._array, 0, 1)
+
+    def put(self, batch: TokenBatch) -> None:
+        """Take the tokens of a picture: bytes, one view."""
+        squares = squares_of(batch)
+        self.count = len(squares)
+        if self.count > self._room:
+            self._make_buffer(max(self.count, 2 * self._room))
+        if self.count:
+            self._gl.glNamedBufferSubData(self._buffer, 0, squares.nbytes, squares.ctypes.data)
+        self._put_pixels(batch.pixels[0])
+        self.bytes_uploaded += squares.nbytes + self._texels.nbytes
+
+    def bind(self) -> None:
+        """Draw from these."""
+        self._gl.glBindVertexArray(self._array)
+
+    def close(self) -> None:
+        """Delete everything."""
+        gl = self._gl
+        gl.delete(gl.glDeleteVertexArrays, self._array)
+        gl.delete(gl.glDeleteBuffers, self._buffer)
+        gl.delete(gl.glDeleteTextures, self.atlas)
+
+    def _make_buffer(self, room: int) -> None:
+        gl = self._gl
+        gl.delete(gl.glDeleteBuffers, self._buffer)
+        self._buffer = gl.generate(gl.glCreateBuffers)
+        gl.glNamedBufferStorage(self._buffer, room * 4 * FLOATS, None, DYNAMIC_STORAGE)
+        gl.glVertexArrayVertexBuffer(self._array, 0, self._buffer, ctypes.c_ssize_t(0), 4 * FLOATS)
+        gl.check("making room for token squares")
+        self._room = room
+
+    def _put_pixels(self, pixels: torch.Tensor) -> None:
+        """Patches (tokens, channels, patch, patch) into the atlas."""
+        count, patch = pixels.shape[0], pixels.shape[-1]
+        columns = max(1, math.isqrt(count - 1) + 1) if count else 1
+        rows = max(1, -(-count // columns))
+        grid = (columns, columns * patch, rows * patch, patch)
+        gl = self._gl
+        if grid != self.grid or not self.atlas:
+            gl.delete(gl.glDeleteTextures, self.atlas)
+            self.atlas = gl.make_texture(TEXTURE_2D, RGBA8, grid[1:3], filtered=LINEAR)
+            self.grid = grid
+            self._texels = torch.zeros((rows, patch, columns, patch, 4), dtype=torch.uint8)
+        by_cell = self._texels.permute(0, 2, 4, 1, 3)  # rows, columns, channel, y, x
+        whole = count // columns
+        pixels = pixels[:, :3].cpu()
+        by_cell[:whole, :, :3] = pixels[: whole * columns].reshape(whole, columns, -1, patch, patch)
+        if rest := count - whole * columns:
+            by_cell[whole, :rest, :3] = pixels[whole * columns :]
+        gl.glTextureSubImage2D(self.atlas, 0, 0, 0, *grid[1:3], RGBA, UNSIGNED_BYTE, self._texels.data_ptr())
+
+
+def squares_of(batch: TokenBatch) -> NDArray[np.float32]:
+    """The tokens of one view as float32 (tokens, FLOATS), coarse ones first; padding rows are left out."""
+    table = batch.table[0]
+    real = np.flatnonzero((table["layer"] != PADDING_LAYER) & (table["valid"] > 0))
+    order = real[np.argsort(-table["side"][real], kind="stable")]
+    rows = table[order]
+    squares = np.empty((len(rows), FLOATS), np.float32)
+    squares[:, 0], squares[:, 1], squares[:, 2], squares[:, 3] = rows["x"], rows["y"], rows["side"], order
+    squares[:, 4:7] = lod_colours(lod_of_side(rows["side"], patch=batch.patch)) / 255
+    squares[:, 7] = batch.dirty[0].cpu().numpy()[order]
+    return squares
