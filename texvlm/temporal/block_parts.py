@@ -13,6 +13,9 @@ from texvlm.encoders.base import Encoder
 from texvlm.encoders.block_encoder import BlockEncoder
 from texvlm.errors import ModelError
 
+_NORMS = ("layernorm_before", "layer_norm1", "norm1"), ("layernorm_after", "layer_norm2", "norm2")
+_IN_A_BLOCK = {"attention", "self_attn", "mlp", "layer_scale1", "layer_scale2", *_NORMS[0], *_NORMS[1]}
+
 Rows = Callable[[torch.Tensor], torch.Tensor]
 """Something that is done to each row, (..., width), by itself."""
 
@@ -74,15 +77,17 @@ def _parts(block: nn.Module, name: str) -> BlockParts:
     query, key, value = (_one_of(attention, name, f"{what}_proj") for what in ("q", "k", "v"))
     project = _one_of(attention, name, "o_proj", "out_proj")
     mlp = _one_of(block, name, "mlp")
+    _no_others(attention, name, {"q_proj", "k_proj", "v_proj", "o_proj", "out_proj"})
+    _no_others(block, name, _IN_A_BLOCK)
     heads = int(_one_of(attention, name, "num_attention_heads", "num_heads"))
     scaling = float(_one_of(attention, name, "scaling", "scale"))
     return BlockParts(
-        norm_attention=_one_of(block, name, "layernorm_before", "layer_norm1", "norm1"),
+        norm_attention=_one_of(block, name, *_NORMS[0]),
         query=query,
         key=key,
         value=value,
         project=_scaled(project, getattr(block, "layer_scale1", None)),
-        norm_mlp=_one_of(block, name, "layernorm_after", "layer_norm2", "norm2"),
+        norm_mlp=_one_of(block, name, *_NORMS[1]),
         mlp=_scaled(mlp, getattr(block, "layer_scale2", None)),
         heads=heads,
         scaling=scaling,
@@ -98,6 +103,15 @@ def _one_of(module: nn.Module, name: str, *names: str) -> Any:
         f"{type(module).__name__} of {name} has no {' or '.join(names)}; levels L2 and L3 know the blocks of ViT, "
         "DINOv2, DINOv3, CLIP and SigLIP of transformers"
     )
+
+
+def _no_others(module: nn.Module, name: str, known: set[str]) -> None:
+    """ModelError where a module holds another one that does something: leaving it out would change the answer."""
+    for child, part in module.named_children():
+        if child not in known and any(True for _ in part.parameters()):
+            raise ModelError(
+                f"{child!r} of {type(module).__name__} of {name} is not known to levels L2 and L3; use level L0 or L1"
+            )
 
 
 def _scaled(module: Rows, scale: nn.Module | None) -> Rows:

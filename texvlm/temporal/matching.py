@@ -20,8 +20,9 @@ Match = NDArray[np.int64]
 
 def same_place(old: Table, new: Table) -> Match:
     """Rows that lie where a row of the old table lay, of the same side, to the bit."""
-    if old.shape == new.shape and np.array_equal(_key(old), _key(new)):
-        return np.where(new["layer"] == PADDING_LAYER, UNMATCHED, np.arange(len(new)))
+    padding = new["layer"] == PADDING_LAYER
+    if np.array_equal(_key(old), _key(new)) and np.array_equal(old["layer"] == PADDING_LAYER, padding):
+        return np.where(padding, UNMATCHED, np.arange(len(new)))
     known = {key: row for row, key in enumerate(map(bytes, _key(old))) if old["layer"][row] != PADDING_LAYER}
     found = (
         UNMATCHED if layer == PADDING_LAYER else known.pop(bytes(key), UNMATCHED)
