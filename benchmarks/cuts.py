@@ -1,7 +1,7 @@
 """Recall and precision of cut detection, next to PySceneDetect in the same run; writes results/cuts.{json,md}.
 
     pip install "texvlm[bench]" pillow scenedetect
-    python benchmarks/cuts.py --data FOLDER [--cases 8] [--seed 9501]
+    python benchmarks/cuts.py --data FOLDER [--cases 10] [--seed 9801]
 
 Three sets: the labelled clips as they are; clips made from one half of the footage, on which the
 detector's numbers were set; and clips made from the other half. A cut counts as found at exactly its
@@ -251,8 +251,8 @@ def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of clips with a manifest.json")
-    parser.add_argument("--cases", type=int, default=8, help="made clips of each kind and half")
-    parser.add_argument("--seed", type=int, default=9501)
+    parser.add_argument("--cases", type=int, default=10, help="made clips of each kind and half")
+    parser.add_argument("--seed", type=int, default=9801)
     parser.add_argument("--out", type=Path, default=HERE / "results")
     arguments = parser.parse_args()
     taking_part = detectors()

@@ -135,6 +135,12 @@ def test_motion_of_late_raises_the_bar():
     assert max(scores[1:10]) > 0.05, "there was motion"
 
 
+def test_just_after_a_cut_the_bar_is_higher():
+    pictures = resting(1, 6) + resting(2, 2) + resting(3, 12) + resting(4, 3)
+    assert cuts_of(seen(pictures, detector=CutDetector(CutSettings(soon=0.0)))) == [6, 8, 20]
+    assert cuts_of(seen(pictures, detector=CutDetector(CutSettings(soon=5.0)))) == [6, 20]
+
+
 def test_features_speak_for_a_cut_and_against_one():
     first, second = resting(1, 6), resting(2, 6)
     like = [0.45 * a + 0.55 * b for a, b in zip(first, second, strict=True)]

@@ -35,6 +35,9 @@ from texvlm.temporal.transitions import (
 REPEATED = 1.5 / 255
 """Largest change of a texel's luma in a repeated frame; it says nothing about how fast the shot moves."""
 
+SHORT = 8
+"""Frames of a shot below which it is short: the bar comes down again over so many."""
+
 LEAST_CHANGE = 20 / 255
 """Change that some texel shows in a cut: resident pictures trail by up to the threshold of `submit`, tile by tile, so
 in the last steps of a fade near black they change by twice that, without a meaning."""
@@ -51,6 +54,7 @@ class CutSettings:
         bar: score of a cut in a shot at rest: structure distance and histogram distance, the latter
             counting no more than the former.
         motion: by how much the largest structure distance of late raises the bar.
+        soon: by how much a cut just now raises the bar; what follows at once is more often a passer-by than a shot.
         still: share of the textured area that a cut leaves as it was, at most: a window that opens is none.
         flash_s: seconds that a flash lasts at most.
         flash_frames: frames that it may last in any case.
@@ -60,13 +64,14 @@ class CutSettings:
 
     bar: float = 0.42
     motion: float = 0.75
+    soon: float = 0.4
     still: float = 0.25
     flash_s: float = 0.15
     flash_frames: int = 3
     features: float = 0.2
 
     def __post_init__(self) -> None:
-        for name in ("bar", "motion", "still", "flash_s", "features"):
+        for name in ("bar", "motion", "soon", "still", "flash_s", "features"):
             value = getattr(self, name)
             if not 0 <= value < math.inf:
                 raise ValueError(f"{name} is {value}; accepted: a finite number, 0 or above")
@@ -89,6 +94,7 @@ class _Watched:
     """What is kept of one source: two small pictures and a few numbers."""
 
     frame: int = -1
+    cut: int | None = None
     last: SmallPicture | None = None
     feature: NDArray[np.float64] | None = None
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
@@ -172,9 +178,13 @@ class CutDetector:
             return False  # a fade's first or last step
         if float(np.abs(new.luma - old.luma).max()) < LEAST_CHANGE:
             return False
-        settings = self.settings
-        bar = settings.bar + settings.motion * max(watched.recent, default=UNKNOWN) - settings.features * turned
-        return found.still <= settings.still and score_of(found) >= bar
+        return found.still <= self.settings.still and score_of(found) >= self._bar(watched, turned)
+
+    def _bar(self, watched: _Watched, turned: float) -> float:
+        """The score of a cut here and now."""
+        settings, motion = self.settings, max(watched.recent, default=UNKNOWN)
+        soon = 0.0 if watched.cut is None else max(0.0, 1 - (watched.frame - watched.cut) / SHORT)
+        return settings.bar + settings.motion * motion + settings.soon * soon - settings.features * turned
 
     def _in_flash(
         self, watched: _Watched, flash: _Flash, old: SmallPicture, new: SmallPicture, now_s: float
@@ -254,6 +264,7 @@ NEAR_FEATURES = 0.2
 def _cut(watched: _Watched, found: Likeness, *, verdict: Verdict | None = None) -> Transition:
     """A new shot: what is known of the old one's motion is of no use."""
     ended = watched.gradual.abandon()
+    watched.cut = watched.frame
     watched.recent.clear()
     watched.feature_steps.clear()
     return _report("cut", watched.frame, watched.frame, found, verdict=verdict or ended)
