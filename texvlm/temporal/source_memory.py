@@ -125,7 +125,7 @@ class SourceMemory:
             due = stale = held
             reason = everything or ("first frame" if self._table is None else "nothing known")
         else:
-            stale = rule.stale(change, ages) & held
+            stale = rule.stale(change, ages.masked_fill(~held, -1)) & held  # padding has no turn
             due = stale & ((change <= rule.threshold) | ~known)
             reason = "change" if bool(stale.any()) else "frame given again" if again else "nothing changed"
         return Verdict(
