@@ -24,7 +24,7 @@ def page(report: dict[str, Any]) -> str:
         f"{report['frames']} frames of each clip, each second one of the footage. {len(report['train'])} clips to "
         f"learn from, {len(report['test'])} others to test on.",
         "No weights were learned from the latter, but they were looked at while the helpers took their shape and the",
-        "aggregation head its rate: on clips of other kinds expect less. Times are of a machine shared with other work.",
+        "aggregation head its rate: of clips of other kinds expect less. Times: a machine shared with other work.",
         "",
         "## Heads",
         "",
