@@ -30,6 +30,7 @@ from texvlm.cli.options import (
     ReadoutOption,
     ThresholdOption,
     TokensOption,
+    TraceOption,
     one_place_per_fixation,
     one_way_to_look,
     parse_fixations,
@@ -157,6 +158,7 @@ def encode(
     e2_deg: E2Option = 2.0,
     backend: BackendOption = "auto",
     threshold: ThresholdOption = "8/255",
+    trace: TraceOption = None,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -196,12 +198,13 @@ def encode(
     from texvlm.encode import EncodeSettings, Progress
     from texvlm.encode import encode as run
     from texvlm.fixation import parse_look
+    from texvlm.trace import traced_to
 
     places = len(points) if look is None else parse_look(look).make().count or 1
     options = one_place_per_fixation(layout, places) | _layout_options(layout_options)
     settings = EncodeSettings.model_validate(wanted | {"layout_options": options})
     again = _resume_command(context)
-    with StopRequest("finishing the shard; Ctrl-C again stops at once") as stop, steps() as tell:
+    with StopRequest("finishing the shard; Ctrl-C again stops at once") as stop, steps() as tell, traced_to(trace):
 
         def progress(now: Progress) -> None:
             tell("catching up" if now.replaying else "encoding", now.frame, now.total)

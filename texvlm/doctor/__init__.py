@@ -82,7 +82,7 @@ def diagnose() -> Diagnosis:
     automatic, refusals = _automatic()
     return Diagnosis(
         versions=_versions(),
-        findings=[_threading(), _models(), _flow(), _nvtx(), _kernel_cache()],
+        findings=[_threading(), _models(), _flow(), _viewer(), _nvtx(), _kernel_cache()],
         backends=backends,
         devices=_devices(),
         automatic=automatic,
@@ -286,6 +286,12 @@ def _flow() -> Finding:
     except Exception as error:  # a library that is here and broken
         return Finding("optical flow", "failed", f"{type(error).__name__}: {error}".splitlines()[0])
     return Finding("optical flow", "ok", "dense inverse search of OpenCV")
+
+
+def _viewer() -> Finding:
+    from texvlm.doctor.viewer import examine_viewer
+
+    return examine_viewer()
 
 
 def _nvtx() -> Finding:

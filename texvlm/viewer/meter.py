@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from statistics import median
 from time import perf_counter
 
 WINDOW_S = 1.0
 """Rates are counted over the last second."""
 
-MEMORY = 0.9
-"""What a stage's mean keeps of its past at each new time: half of it is from the last seven."""
+MEMORY = 31
+"""Pictures of which a stage's median is taken: about the last second."""
 
 LATENCIES = 10_000
 """Latest moves whose latencies are kept."""
@@ -36,23 +37,27 @@ class Rate:
         return (len(self._times) - 1) / max(now_s - self._times[0], 1e-6)
 
 
-class StageMeans:
-    """Running means of stage times, milliseconds."""
+class StageMedians:
+    """What stages take of late, milliseconds: medians, which one slow picture does not move."""
 
     def __init__(self) -> None:
-        self.mean_ms: dict[str, float] = {}
+        self._last_ms: dict[str, deque[float]] = {}
         self._totals: dict[str, float] = {}
 
+    @property
+    def median_ms(self) -> dict[str, float]:
+        """Of each stage that ran in most of the latest rounds."""
+        medians = {name: median(times) for name, times in self._last_ms.items()}
+        return {name: ms for name, ms in medians.items() if ms > 0}
+
     def note(self, name: str, ms: float) -> None:
-        """A stage ran."""
-        mean = self.mean_ms.get(name)
-        self.mean_ms[name] = ms if mean is None else MEMORY * mean + (1 - MEMORY) * ms
+        """A stage ran, or with 0 did not."""
+        self._last_ms.setdefault(name, deque(maxlen=MEMORY)).append(ms)
 
     def note_totals(self, totals_ms: Mapping[str, float]) -> None:
         """Times of stages since the beginning, as an engine keeps them; one that stood still did not run."""
         for name, total in totals_ms.items():
-            if (spent := total - self._totals.get(name, 0.0)) > 0:
-                self.note(name, spent)
+            self.note(name, total - self._totals.get(name, 0.0))
         self._totals = dict(totals_ms)
 
     def restart_totals(self) -> None:

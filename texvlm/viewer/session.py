@@ -25,7 +25,7 @@ from texvlm.fixation.scene import GazePoint
 from texvlm.frames import Frame
 from texvlm.layouts import DEFAULT_TOKENS, Layout
 from texvlm.regions import TileMask
-from texvlm.viewer.meter import LATENCIES, Rate, StageMeans
+from texvlm.viewer.meter import LATENCIES, Rate, StageMedians
 from texvlm.viewer.player import Player
 from texvlm.viewer.settings import ViewSettings
 from texvlm.viewer.shown import Shown, ViewStatistics
@@ -60,13 +60,13 @@ class ViewSession:
     ) -> None:
         self.settings = settings
         self.listeners: list[Callable[[Shown], None]] = []
-        self.stages = StageMeans()
+        self.stages = StageMedians()
         self.latencies_ms: deque[float] = deque(maxlen=LATENCIES)
         self._layout = settings.make_layout(tokens=settings.tokens)
         self._layout_name = settings.layout
         self._budget = settings.tokens or DEFAULT_TOKENS  # what other layouts are asked for first
         self._threshold = settings.threshold
-        self._looker = None if settings.look is None else Looker(parse_look(settings.look).make)
+        self._looker = None if settings.look is None else _looker(settings.look)
         self._by_policy = self._looker is not None
         self._look = Look(np.array(settings.fixation, np.float64), why="fixed")
         self._wake = wake
@@ -279,7 +279,7 @@ class ViewSession:
             dropped=self.player.dropped,
             frames_per_s=self._frame_rate.per_s(now_s),
             pictures_per_s=self._picture_rate.per_s(now_s),
-            stages_ms=dict(self.stages.mean_ms),
+            stages_ms=self.stages.median_ms,
             tokens=self.tokens,
             tokens_sampled=self._sampled,
             tiles_share=float(self._tiles.mean()) if self._tiles.size else 0.0,
@@ -312,6 +312,10 @@ class ViewSession:
 
     def _submit(self, frame: Frame, now_ns: int) -> None:
         before = self._engine.counters - Counters()
+        before_s = None if self._frame is None else self._frame.pts
+        if self._looker is not None and before_s is not None and frame.pts is not None and frame.pts < before_s:
+            self._looker.reset()  # another round: policies count on times that never go back
+            self._gaze = []
         self._tiles = self._engine.submit(frame).tiles
         self._uploaded = (self._engine.counters - before).bytes_uploaded
         self._uploaded_total += self._uploaded
@@ -353,6 +357,13 @@ class ViewSession:
         """ValueError unless the layout can serve the frame and the look of the moment."""
         if self._frame is not None:
             self._engine.plan(**engine_arguments([self._look]), layout=layout)
+
+
+def _looker(look: str) -> Looker:
+    """Asks a named policy; one is made at once, so that a name that cannot be had is told when the session opens."""
+    named = parse_look(look)
+    ready = [named.make()]
+    return Looker(lambda: ready.pop() if ready else named.make())
 
 
 class _Changed:

@@ -46,7 +46,7 @@ class ViewStatistics:
         dropped: frames that were decoded, or received, and never shown because newer ones were due.
         frames_per_s: frames taken in the last second or so.
         pictures_per_s: pictures shown in the last second or so.
-        stages_ms: mean milliseconds of late of each stage that ran.
+        stages_ms: median milliseconds of late of each stage that ran.
         tokens: of one picture.
         tokens_sampled: of the last one, those that were sampled anew.
         tiles_share: share of tiles that the last frame changed, 0..1.

@@ -47,7 +47,8 @@ def next_tokens(settings: ViewSettings, name: str, tokens: int, step: int, fits:
     wish = min(max(wish, LEAST_TOKENS), MOST_TOKENS)
     for away in range(max(2, round(wish * SEARCH))):
         for budget in (wish + away, wish - away):
-            if (budget - tokens) * step > 0 and _can_have(settings, name, budget, fits):
+            known = LEAST_TOKENS <= budget <= MOST_TOKENS and (budget - tokens) * step > 0
+            if known and _can_have(settings, name, budget, fits):
                 return budget
     raise ValueError(f"layout {name} has no {'larger' if step > 0 else 'smaller'} budget near {wish} tokens here")
 

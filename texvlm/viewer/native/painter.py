@@ -29,6 +29,9 @@ AS_IT_IS, DIMMED, CHANGED_TILES, DARK = range(4)
 PIXELS, OUTLINE, ANEW = range(3)
 """As in shaders/view_frame.frag and view_tokens.frag."""
 
+VERTICES = {PIXELS: 4, OUTLINE: 10, ANEW: 4}
+"""Of one token's strip."""
+
 BRIGHTNESS = 0.55
 """What a frame keeps of its brightness under token squares."""
 
@@ -38,7 +41,6 @@ _FRAME_SHADING = {
     PictureMode.CHANGED: CHANGED_TILES,
     PictureMode.REENCODED: DARK,
 }
-_SQUARES = {PictureMode.RECONSTRUCTION: PIXELS, PictureMode.TOKENS: OUTLINE, PictureMode.REENCODED: ANEW}
 
 
 class Painter:
@@ -167,21 +169,25 @@ class Painter:
         _set(self._frame, "tint", red, green, blue, BRIGHTNESS)
         gl.glProgramUniform1i(self._frame.name, self._frame.location("shading"), _FRAME_SHADING[mode])
         self._draw_box(self._frame)
-        if mode in _SQUARES:
-            self._draw_squares(_SQUARES[mode], frame.size, place)
+        if mode is PictureMode.REENCODED:
+            self._draw_squares(ANEW, frame.size, place, only_anew=True)
+            self._draw_squares(OUTLINE, frame.size, place, only_anew=True)
+        elif mode is PictureMode.TOKENS:
+            self._draw_squares(OUTLINE, frame.size, place)
         gl.glBindTextureUnit(0, 0)
         gl.glBindSampler(0, 0)
 
-    def _draw_squares(self, drawn: int, size: tuple[int, int], place: Place) -> None:
+    def _draw_squares(self, drawn: int, size: tuple[int, int], place: Place, *, only_anew: bool = False) -> None:
         gl, program = self._gl, self._tokens
         gl.glBindTextureUnit(2, self.squares.atlas)
         gl.glBindSampler(2, 0)
         _set(program, "field", *size, place.width, place.height)
         _set(program, "grid", *self.squares.grid)
         gl.glProgramUniform1i(program.name, program.location("drawn"), drawn)
+        gl.glProgramUniform1i(program.name, program.location("only_anew"), int(only_anew))
         gl.glUseProgram(program.name)
         self.squares.bind()
-        gl.glDrawArraysInstanced(names.TRIANGLE_STRIP, 0, 4, self.squares.count)
+        gl.glDrawArraysInstanced(names.TRIANGLE_STRIP, 0, VERTICES[drawn], self.squares.count)
 
     def _draw_marks(self, shown: Shown, place: Place) -> None:
         gl = self._gl

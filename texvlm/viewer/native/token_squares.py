@@ -13,6 +13,7 @@ from texvlm.backends._gl_api import FLOAT, RGBA, RGBA8, TEXTURE_2D, UNSIGNED_BYT
 from texvlm.drawing.pictures import lod_colours
 from texvlm.layouts.table import PADDING_LAYER, lod_of_side
 from texvlm.tokens import TokenBatch
+from texvlm.viewer.native._kernels import lay_out
 from texvlm.viewer.native.gl_draw import DYNAMIC_STORAGE, LINEAR, DrawApi
 
 FLOATS = 8
@@ -37,7 +38,7 @@ class TokenSquares:
         self._gl = gl
         self._room = 0
         self._buffer = 0
-        self._texels = torch.empty(0, dtype=torch.uint8)
+        self._texels: NDArray[np.uint8] = np.empty(0, np.uint8)
         self._array = gl.generate(gl.glCreateVertexArrays)
         for attribute in (0, 1):
             gl.glEnableVertexArrayAttrib(self._array, attribute)
@@ -87,14 +88,9 @@ class TokenSquares:
             gl.delete(gl.glDeleteTextures, self.atlas)
             self.atlas = gl.make_texture(TEXTURE_2D, RGBA8, grid[1:3], filtered=LINEAR)
             self.grid = grid
-            self._texels = torch.zeros((rows, patch, columns, patch, 4), dtype=torch.uint8)
-        by_cell = self._texels.permute(0, 2, 4, 1, 3)  # rows, columns, channel, y, x
-        whole = count // columns
-        pixels = pixels[:, :3].cpu()
-        by_cell[:whole, :, :3] = pixels[: whole * columns].reshape(whole, columns, -1, patch, patch)
-        if rest := count - whole * columns:
-            by_cell[whole, :rest, :3] = pixels[whole * columns :]
-        gl.glTextureSubImage2D(self.atlas, 0, 0, 0, *grid[1:3], RGBA, UNSIGNED_BYTE, self._texels.data_ptr())
+            self._texels = np.full((rows, patch, columns, patch, 4), 255, np.uint8)
+        lay_out(np.ascontiguousarray(pixels.cpu().numpy()), columns, self._texels)
+        gl.glTextureSubImage2D(self.atlas, 0, 0, 0, *grid[1:3], RGBA, UNSIGNED_BYTE, self._texels.ctypes.data)
 
 
 def squares_of(batch: TokenBatch) -> NDArray[np.float32]:

@@ -116,7 +116,7 @@ class NativeViewer:
                 stale |= self._handle(event)
             shown = self._session.advance()
             if shown is not None:
-                with self._session.stages.stage("tokens to GL"):
+                with self._session.stages.stage("to_window"):
                     self.painter.put(shown)
             now_s = perf_counter()
             stale |= self._panel and now_s >= self._panel_due_s

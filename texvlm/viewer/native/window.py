@@ -10,6 +10,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from texvlm.backends._egl import GL_VERSION
+from texvlm.backends._gl_api import RENDERER
 from texvlm.errors import ViewerUnavailable
 from texvlm.viewer.native.gl_draw import DrawApi
 from texvlm.viewer.native.surface import Event, KeyTyped, PointerMoved, Uncovered
@@ -29,11 +30,12 @@ class GlfwWindow:
         title: words above it.
         size: (width, height) in the display's own units; pixels where its scale is 1.
         vsync: wait for the display before showing a picture.
+        visible: False opens it where nobody sees it, to find out whether it can be opened.
     Raises:
         ViewerUnavailable: glfw is not installed, there is no display, or it gives no OpenGL of GL_VERSION.
     """
 
-    def __init__(self, title: str, size: tuple[int, int], *, vsync: bool = True) -> None:
+    def __init__(self, title: str, size: tuple[int, int], *, vsync: bool = True, visible: bool = True) -> None:
         self._glfw = glfw = _load()
         self._events: list[Event] = []
         self._window: Any = None
@@ -43,7 +45,7 @@ class GlfwWindow:
         except glfw.GLFWError as error:
             raise ViewerUnavailable(f"no window can be opened: {_reason(error)}{_display()}; {WINDOW_ADVICE}") from None
         try:
-            self._window = self._open(title, size)
+            self._window = self._open(title, size, visible)
             glfw.make_context_current(self._window)
             glfw.swap_interval(int(vsync))
             self.gl = DrawApi(_address_of(glfw))
@@ -52,7 +54,7 @@ class GlfwWindow:
             self.close()
             raise
 
-    def _open(self, title: str, size: tuple[int, int]) -> Any:
+    def _open(self, title: str, size: tuple[int, int], visible: bool) -> Any:
         """The window, by the display's usual way to OpenGL, or else by EGL."""
         glfw = self._glfw
         refusals: list[str] = []
@@ -63,6 +65,7 @@ class GlfwWindow:
             glfw.window_hint(glfw.CONTEXT_VERSION_MINOR, GL_VERSION[1])
             glfw.window_hint(glfw.OPENGL_PROFILE, glfw.OPENGL_CORE_PROFILE)
             glfw.window_hint(glfw.SCALE_TO_MONITOR, True)
+            glfw.window_hint(glfw.VISIBLE, visible)
             glfw.window_hint(glfw.DEPTH_BITS, 0)
             glfw.window_hint(glfw.STENCIL_BITS, 0)
             try:
@@ -72,6 +75,11 @@ class GlfwWindow:
                     refusals.append(reason)
         wanted = f"OpenGL {GL_VERSION[0]}.{GL_VERSION[1]}"
         raise ViewerUnavailable(f"no window with {wanted} can be opened: {'; '.join(refusals)}; {WINDOW_ADVICE}")
+
+    @property
+    def renderer(self) -> str:
+        """What draws, by its own name."""
+        return self.gl.text(RENDERER)
 
     # ------------------------------------------------------------------ Surface
 
