@@ -81,6 +81,16 @@ def batch_of(encoder: Encoder, views: Sequence[View], *, poison: float | None = 
     )
 
 
+def look(
+    encoder: Encoder, *frames: Frame, first: int = 0, pts: float = float("nan"), table: Table | None = None
+) -> TokenBatch:
+    """One view of each frame, of sources `first` and on; without a table, on a grid with two rows of padding."""
+    if table is None:
+        grid = uniform((frames[0].shape[1], frames[0].shape[0]), patch=encoder.patch)
+        table = pad_table(grid, len(grid) + 2)
+    return batch_of(encoder, [View(first + number, frame, table, pts) for number, frame in enumerate(frames)])
+
+
 def picture(size: tuple[int, int], seed: int | Sequence[int], *, dtype: Any = np.float32) -> Frame:
     """Random, of (width, height), smooth enough that neighbours are alike."""
     rng = np.random.default_rng(seed)

@@ -99,7 +99,8 @@ class BlockCache:
     def slot_bytes(self) -> int:
         """Bytes kept for one slot."""
         states = len(self._parts) * len(_KEPT) * self.rows * self.width * self._dtype.itemsize
-        return states + sum(sums.slot_bytes for sums in self._sums)
+        unseen = max((0 if rows is None else rows.nbytes for rows in self._unseen.values()), default=0)
+        return states + unseen + sum(sums.slot_bytes for sums in self._sums)
 
     @torch.no_grad()
     def run(
