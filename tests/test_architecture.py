@@ -33,7 +33,7 @@ RANKS = [
     {"residency"},
     {"token_cache", "frame_graph", "engine_options", "gl_verbs", "resident_blocks"},
     {"engine"},
-    {"motion"},
+    {"motion", "xr"},
     {"drawing"},
     {"encoders"},
     {"temporal"},
@@ -65,6 +65,7 @@ ONLY_IN = {  # libraries that one part alone may import
     "transformers": {"encoders"},
     "cv2": {"bench", "cli", "motion"},
     "pyarrow": {"gaze"},
+    "xr": {"xr"},
     "glfw": {"viewer"},
     "rerun": {"viewer"},
 }

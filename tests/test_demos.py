@@ -15,7 +15,8 @@ import texvlm
 
 ROOT = Path(texvlm.__file__).parents[1]
 PROGRAMS = sorted((ROOT / "demos").glob("*.py"))
-DEMOS = [path for path in PROGRAMS if not path.stem.startswith("gl_app")]  # see test_gl_app_demo
+# see test_gl_app_demo and xr/test_xr_app_demo
+DEMOS = [path for path in PROGRAMS if not path.stem.startswith(("gl_app", "xr_app"))]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
 
 

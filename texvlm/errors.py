@@ -53,3 +53,11 @@ class FlowUnavailable(TexvlmError):
 
 class ViewerUnavailable(TexvlmError):
     """A viewer cannot be opened here: no display, no library for it, or it is taken; says the way out."""
+
+
+class HeadsetUnavailable(TexvlmError):
+    """No headset can be had: no binding, runtime, headset or graphics that it accepts; says the way out."""
+
+
+class HeadsetLost(TexvlmError):
+    """The headset's session or its runtime went away; open the headset anew."""
