@@ -1,0 +1,212 @@
+"""The viewer in a real window on a virtual display, with a real mouse and keyboard."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import av
+import numpy as np
+import pytest
+from required import unavailable
+from viewer.displays import Hand, virtual_display
+from viewer.films import Film, pixels
+
+from texvlm.errors import ViewerUnavailable
+from texvlm.viewer import PictureMode, ViewSettings
+from texvlm.viewer import settings as settings_module
+from texvlm.viewer.native.opening import open_session, open_surface
+from texvlm.viewer.native.surface import KeyTyped, PointerMoved, Uncovered
+from texvlm.viewer.native.viewer import NativeViewer, ViewFiles
+from texvlm.viewer.native.window import GlfwWindow
+
+pytestmark = pytest.mark.gl
+SIZE = (320, 200)
+
+
+@pytest.fixture(scope="module")
+def display():
+    with virtual_display() as name:
+        yield name
+
+
+@pytest.fixture
+def here(display, monkeypatch):
+    """This process draws on the display."""
+    monkeypatch.setenv("DISPLAY", display)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    try:
+        GlfwWindow("probe", (64, 64)).close()
+    except ViewerUnavailable as refusal:
+        unavailable("xvfb", str(refusal))
+    return Hand(display)
+
+
+def film_on(monkeypatch, film):
+    monkeypatch.setattr(settings_module, "open_source", lambda name: film)
+    return ViewSettings("film", tokens=40, patch=8, threshold=0, loop=False)
+
+
+def events_of(window, wanted, timeout_s=10.0):
+    """Everything until an event of a kind came."""
+    found, end = [], time.monotonic() + timeout_s
+    while not any(isinstance(event, wanted) for event in found):
+        assert time.monotonic() < end, f"no {wanted.__name__} came"
+        found += window.events(0.1)
+    return found
+
+
+def picture_of(path):
+    with av.open(str(path)) as container:
+        return next(container.decode(video=0)).to_ndarray(format="rgb24")
+
+
+def test_the_whole_program_with_mouse_and_keyboard(display, tmp_path):
+    command = [sys.executable, "-m", "texvlm", "view", "scene:320x180", "--size", "640x360", "--json", "--tokens", "80"]
+    command += ["--out", str(tmp_path), "--screenshot", str(tmp_path / "last.png"), "--mode", "reconstruction"]
+    environment = {**os.environ, "DISPLAY": display, "PYTHONPATH": os.pathsep.join(sys.path)}
+    hand = Hand(display)
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as program:
+        try:
+            hand("search", "--sync", "--onlyvisible", "--name", "texvlm scene")
+
+            def shoot(number: int) -> np.ndarray:
+                """Press s until the picture is there: the window opens before its first frame is shown."""
+                path, end = tmp_path / f"texvlm-view-{number:03d}.png", time.monotonic() + 60
+                while not path.exists():
+                    assert program.poll() is None, program.stderr.read()
+                    assert time.monotonic() < end, "no picture was written"
+                    hand.press("s")
+                    time.sleep(0.3)
+                return picture_of(path)
+
+            first = shoot(1)
+            hand.press("space")
+            hand.move(40, 40)
+            taken = len(list(tmp_path.glob("*.png")))
+            left = shoot(taken + 1)
+            hand.move(600, 320)
+            taken = len(list(tmp_path.glob("*.png")))
+            right = shoot(taken + 1)
+            hand.press("1")
+            taken = len(list(tmp_path.glob("*.png")))
+            frame = shoot(taken + 1)
+            hand.press("r", "period", "period", "r")
+            hand("windowsize", hand("search", "--name", "texvlm scene").splitlines()[0], "500", "300")
+            hand.press("h", "l", "plus", "bracketright", "6")
+            time.sleep(0.5)
+            hand.press("q")
+            out, err = program.communicate(timeout=30)
+        finally:
+            program.kill()
+    assert program.returncode == 0, err
+    report = json.loads(out)
+    assert report["backend"] == "gl"
+    assert report["latency_ms"] > 0
+    assert first.shape == (360, 640, 3)
+    by_left, by_right = (np.abs(picture.astype(int) - frame) for picture in (left, right))
+    beside = slice(54, 94), slice(14, 94)  # below the ring around the fixation
+    assert by_left[beside].mean() < by_right[beside].mean()
+    beside = slice(266, 306), slice(546, 626)
+    assert by_right[beside].mean() < by_left[beside].mean()
+    assert picture_of(tmp_path / "last.png").shape == (300, 500, 3)
+    (film,) = tmp_path.glob("*.mp4")
+    assert str(film) in report["written"]
+
+
+def test_keys_and_the_pointer_come_as_events_in_framebuffer_pixels(here):
+    with open_surface("texvlm test", SIZE, offscreen=False) as window:
+        window.events(0.05)
+        here.move(50, 60)
+        moved = events_of(window, PointerMoved)[-1]
+        assert (moved.x, moved.y, moved.pressed) == (50, 60, False)
+        here("mousedown", "1")
+        assert events_of(window, PointerMoved)[-1].pressed
+        here("mouseup", "1")
+        for name, key in (("g", "g"), ("plus", "+"), ("Escape", "escape"), ("Right", "right"), ("F1", "f1")):
+            here.press(name)
+            assert KeyTyped(key) in events_of(window, KeyTyped)
+        here("windowsize", here("search", "--name", "texvlm test").splitlines()[0], "400", "240")
+        events_of(window, Uncovered)
+        assert window.size == (400, 240)
+        assert window.scale == 1
+
+
+def test_on_a_scaled_display_the_pointer_is_where_it_points(here, monkeypatch):
+    with open_surface("texvlm test", SIZE, offscreen=False) as window:
+        monkeypatch.setattr(window._glfw, "get_framebuffer_size", lambda _: (640, 400))
+        monkeypatch.setattr(window._glfw, "get_window_content_scale", lambda _: (2.0, 2.0))
+        assert (window.size, window.scale) == ((640, 400), 2)
+        window.events(0.05)
+        here.move(70, 90)
+        moved = events_of(window, PointerMoved)[-1]
+        assert (moved.x, moved.y) == (140, 180)
+
+
+def test_what_is_shown_is_the_frame_and_nothing_comes_back(here, monkeypatch, tmp_path):
+    settings = film_on(monkeypatch, Film([0.0], size=SIZE))
+    with open_surface("texvlm test", SIZE, offscreen=False) as window, open_session(settings, window) as session:
+        monkeypatch.setattr(type(session.engine), "read_level", lambda *_, **__: pytest.fail("the frame came back"))
+        path = tmp_path / "shown.png"
+        viewer = NativeViewer(session, window, mode=PictureMode.FRAME, files=ViewFiles(screenshot=path), panel=True)
+        viewer.run()
+        viewer.close()
+        assert viewer.painter.frames.bytes_copied == 0
+        differs = (picture_of(path) != pixels(0, SIZE)).any(axis=-1)
+        assert differs.mean() < 0.01  # the ring of the fixation, and no words
+    assert not session.latencies_ms
+
+
+@pytest.mark.parametrize("stage", ["before", "first", "later", "held"])
+def test_it_closes_cleanly_at_every_stage(here, monkeypatch, stage):
+    film = Film([0.01 * k for k in range(500)], size=SIZE, held=0 if stage == "held" else None)
+    settings = film_on(monkeypatch, film)
+    with open_surface("texvlm test", SIZE, offscreen=False) as window, open_session(settings, window) as session:
+        viewer = NativeViewer(session, window)
+
+        def close(number):
+            if number >= {"first": 1, "later": 4}.get(stage, 0):
+                window._glfw.set_window_should_close(window._window, True)
+
+        session.listeners.append(lambda shown: close(shown.number))
+        if stage == "before":
+            close(0)
+        if stage == "held":  # nothing was decoded yet, and the decoder waits
+            moments = iter([False, True])
+            viewer._stop = lambda: next(moments)
+        viewer.run()
+        viewer.close()
+        if stage == "held":
+            film.gate.set()
+    assert film.closed
+    assert session.statistics().pictures == 0  # it is closed, and holds none
+    if stage in ("before", "held"):
+        assert session.engine.counters.frames == 0
+
+
+def test_without_a_display_it_says_the_way_out(monkeypatch):
+    monkeypatch.setenv("DISPLAY", ":7654")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    with pytest.raises(ViewerUnavailable, match=r"^no window can be opened: .*display :7654\); use --offscreen"):
+        GlfwWindow("texvlm", (64, 64))
+
+
+def test_without_glfw_it_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "glfw", None)
+    with pytest.raises(ViewerUnavailable, match=r'pip install "texvlm\[viewer\]"'):
+        GlfwWindow("texvlm", (64, 64))
+
+
+def test_the_doctor_says_whether_windows_open(here, monkeypatch):
+    from texvlm.doctor.viewer import examine_viewer
+
+    assert examine_viewer().state == "ok"
+    monkeypatch.setenv("DISPLAY", ":7654")
+    lost = examine_viewer()
+    assert lost.state == "missing"
+    assert ":7654" in lost.detail
