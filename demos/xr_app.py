@@ -2,8 +2,8 @@
 
     python demos/xr_app.py [--frames 600] [--arrangement layers|side-by-side] [--context egl|glx] [--out DIR]
 
-Needs an OpenXR runtime, and the extras `xr` and `demos`. Runtimes differ in the OpenGL contexts that they take; one
-that has no XR_MNDX_egl_enable takes those of GLX. The gaze is used for the frame that it was measured for, and kept nowhere.
+Needs an OpenXR runtime, and the extras `xr` and `demos`. All runtimes take the OpenGL contexts of GLX, some
+(XR_MNDX_egl_enable) those of EGL as well. The gaze is used for the frame that it was measured for, and kept nowhere.
 """
 
 import argparse
