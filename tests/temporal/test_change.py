@@ -74,9 +74,10 @@ def test_who_is_stale(change, threshold, max_age, refresh, data):
     rule = ChangeRule(threshold=threshold, max_age=max_age, refresh=refresh)
     stale = rule.stale(torch.tensor(change), torch.tensor(ages, dtype=torch.int32)).tolist()
     over = [not value <= threshold for value in change]
-    if threshold == 0 and any(over):
-        over = [True] * len(change)
     must = [one or (max_age is not None and age >= max_age) for one, age in zip(over, ages, strict=True)]
+    if threshold == 0:
+        assert stale == [any(must) or refresh > 0] * len(change)
+        return
     assert all(found for found, needed in zip(stale, must, strict=True) if needed)
     turns = [age for found, needed, age in zip(stale, must, ages, strict=True) if found and not needed]
     waiting = [age for found, age in zip(stale, ages, strict=True) if not found]

@@ -22,7 +22,7 @@ class ChangeRule:
 
     Attributes:
         threshold: steps of 255, >= 0; a token whose change exceeds it is stale. With 0, all tokens of a
-            view are stale as soon as one of them changed at all.
+            view are stale as soon as one of them is, so that none is encoded without the others.
         measure: how the change of a token is measured.
         max_age: frames; a token this old is stale whatever its pixels; None for no limit.
         refresh: tokens that get their turn in each frame of a view, oldest first.
@@ -51,15 +51,13 @@ class ChangeRule:
             ages: frames since each was encoded, were it reused now, (tokens,).
         """
         stale = ~(change <= self.threshold)  # pixels that are no numbers are stale, too
-        if self.threshold == 0:
-            stale = stale.any().expand(len(change)).clone()
         if self.max_age is not None:
             stale |= ages >= self.max_age
         if self.refresh:
             waiting = ages.masked_fill(stale, -1)
             turn = waiting.topk(min(self.refresh, len(waiting))).indices
             stale[turn] = True
-        return stale
+        return stale if self.threshold else stale.any().expand(len(stale)).clone()
 
 
 def token_change(
