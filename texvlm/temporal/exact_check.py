@@ -38,7 +38,7 @@ def agreement(found: Features, exact: Features, view: int = 0, *, of: int = 0) -
     Raises:
         ValueError: views of different shapes.
     """
-    ours, theirs = found.tokens[view].float(), exact.tokens[of].float()
+    ours, theirs = found.tokens[view].detach().float(), exact.tokens[of].detach().float()
     if ours.shape != theirs.shape:
         raise ValueError(
             f"features of {tuple(ours.shape)} against {tuple(theirs.shape)}; give views of the same tokens"
@@ -51,7 +51,7 @@ def agreement(found: Features, exact: Features, view: int = 0, *, of: int = 0) -
         pair = found.prefix[view, 0], exact.prefix[of, 0]
     else:
         pair = ours[held].mean(dim=0), theirs[held].mean(dim=0)
-    whole = cosine_similarity(pair[0].float(), pair[1].float(), dim=0)
+    whole = cosine_similarity(pair[0].detach().float(), pair[1].detach().float(), dim=0)
     return Agreement(float(whole), float(cosines.mean()), float(cosines.quantile(0.01)))
 
 
