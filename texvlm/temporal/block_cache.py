@@ -22,17 +22,14 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from texvlm.temporal.attention_cache import AttentionCache
 from texvlm.temporal.block_parts import BlockParts
-from texvlm.temporal.gates import GatePlan, Site, gate_at
+from texvlm.temporal.gates import GatePlan
+from texvlm.temporal.row_gates import Place, RowGates, Taken, keep, row_gates
 
 Rotations = tuple[torch.Tensor, torch.Tensor]
 """Cosine and sine for queries and keys of the last rows of each view, (views, 1, turned rows, head width) each."""
 
 # What is kept of a row in each block: references of the three gates, and what was made of them.
 _KEPT = ("seen", "query", "key", "value", "mixed", "attended", "normed", "passed")
-
-
-Place = slice | list[int]
-"""Slots of the views of a call: a slice where they lie in a row, which is read without a copy."""
 
 
 class BlockRun(NamedTuple):
@@ -125,50 +122,66 @@ class BlockCache:
         Returns:
             All rows behind the last block, those that were not computed among them.
         """
-        place = _consecutive(slots)
-        first = torch.tensor(slots, device=hidden.device)[:, None] * self.rows
-        base = first + torch.arange(self.rows, device=hidden.device)
+        steps = row_gates(
+            slots,
+            self.rows,
+            forced=forced if padding is None else forced & ~padding,
+            padding=padding,
+            gates=gates,
+            dtypes={hidden.dtype, self._dtype},
+        )
         hide = None
         if padding is not None:
             hide = torch.zeros_like(padding, dtype=hidden.dtype)
             hide = hide.masked_fill_(padding, torch.finfo(hidden.dtype).min)[:, None, None]
-            forced = forced & ~padding
         settled = self._settle(slots, padding)
         flops = torch.zeros(len(slots), dtype=torch.float64, device=hidden.device)
-        taken_none = torch.empty(0, dtype=torch.int64, device=hidden.device)
-        for number, (parts, kept) in enumerate(zip(self._parts, self._kept, strict=True)):
-            step = _Step(kept, place, base, forced, padding, number, gates)
+        hidden = hidden.clone(memory_format=torch.contiguous_format)
+        for block, (parts, kept) in enumerate(zip(self._parts, self._kept, strict=True)):
             of_attention, of_projection, of_mlp = parts.row_flops
-            normed = parts.norm_attention(hidden)
-            found = step.take("attention", "seen", normed)
+            taken = steps.take_normed(hidden, parts.norm_attention, kept, "seen", block=block, site="attention")
             # without a row that changed, there may still be one that is gone, or lies elsewhere
-            if found is not None or rotations is not None or not all(settled):
-                rows, taken = (taken_none, taken_none) if found is None else found
-                chosen = normed.flatten(0, 1)[taken]
-                before = {name: kept[name].flatten(0, 1)[rows] for name in ("key", "value")}
-                for name, project in (("query", parts.query), ("key", parts.key), ("value", parts.value)):
-                    step.put(name, rows, project(chosen))
-                counts = step.count(taken)
-                flops += counts * of_attention
-                if self._sums and rotations is None:
-                    mixed, touched = self._catch_up(number, slots, padding, settled, counts, taken, before)
-                    flops += touched
-                    mixed = mixed.to(hidden.dtype)
-                else:
-                    mixed = self._attend(parts, kept, place, hide, rotations, hidden.dtype)
-                    flops += 4 * self.rows * self.rows * self.width
-                if (found := step.take("projection", "mixed", mixed)) is not None:
-                    rows, taken = found
-                    step.put("attended", rows, parts.project(mixed.flatten(0, 1)[taken]))
-                    flops += step.count(taken) * of_projection
-            hidden = hidden + step.get("attended").to(hidden.dtype)
-            normed = parts.norm_mlp(hidden)
-            if (found := step.take("mlp", "normed", normed)) is not None:
-                rows, taken = found
-                step.put("passed", rows, parts.mlp(normed.flatten(0, 1)[taken]))
-                flops += step.count(taken) * of_mlp
-            hidden = hidden + step.get("passed").to(hidden.dtype)
+            if taken is not None or rotations is not None or not all(settled):
+                mixed, touched = self._mix(block, steps, slots, taken, hidden.dtype, padding, hide, rotations, settled)
+                flops += touched
+                if taken is not None:
+                    flops += steps.count(taken) * of_attention
+                if (taken := steps.take(mixed, kept, "mixed", block=block, site="projection")) is not None:
+                    keep(kept["attended"], taken, parts.project(taken.values))
+                    flops += steps.count(taken) * of_projection
+            taken = steps.take_normed(hidden, parts.norm_mlp, kept, "normed", block=block, site="mlp", added="attended")
+            if taken is not None:
+                keep(kept["passed"], taken, parts.mlp(taken.values))
+                flops += steps.count(taken) * of_mlp
+            hidden += kept["passed"][steps.place]
         return BlockRun(hidden, flops)
+
+    def _mix(
+        self,
+        block: int,
+        steps: RowGates,
+        slots: Sequence[int],
+        taken: Taken | None,
+        dtype: torch.dtype,
+        padding: torch.Tensor | None,
+        hide: torch.Tensor | None,
+        rotations: Rotations | None,
+        settled: Sequence[bool],
+    ) -> tuple[torch.Tensor, torch.Tensor | int]:
+        """Attention with what the rows taken ask and offer now, (views, rows, width), and the operations it took."""
+        kept, parts = self._kept[block], self._parts[block]
+        by_difference = bool(self._sums) and rotations is None
+        if taken is None:
+            taken = steps.none(self.width)
+        before = {name: kept[name].flatten(0, 1)[taken.kept] for name in ("key", "value")} if by_difference else {}
+        if len(taken.rows):
+            for name, project in (("query", parts.query), ("key", parts.key), ("value", parts.value)):
+                keep(kept[name], taken, project(taken.values))
+        if by_difference:
+            mixed, touched = self._catch_up(block, slots, padding, settled, steps.count(taken), taken.rows, before)
+            return mixed.to(dtype), touched
+        mixed = self._attend(parts, kept, steps.place, hide, rotations, dtype)
+        return mixed, 4 * self.rows * self.rows * self.width
 
     def _settle(self, slots: Sequence[int], padding: torch.Tensor | None) -> list[bool]:
         """Whether the rows that nobody sees are those of the last call, for each view; what newly is one is emptied."""
@@ -228,64 +241,6 @@ class BlockCache:
             query, key = turned(query, *rotations), turned(key, *rotations)
         mixed = scaled_dot_product_attention(query, key, value, attn_mask=hide, scale=parts.scaling)
         return mixed.transpose(1, 2).flatten(2)
-
-
-class _Step:
-    """Gates and kept states of one block in one call."""
-
-    def __init__(
-        self,
-        kept: dict[str, torch.Tensor],
-        place: Place,
-        base: torch.Tensor,
-        forced: torch.Tensor,
-        padding: torch.Tensor | None,
-        block: int,
-        gates: GatePlan,
-    ) -> None:
-        self._kept, self._place, self._base, self._forced = kept, place, base, forced
-        self._padding, self._block, self._gates = padding, block, gates
-
-    def get(self, name: str) -> torch.Tensor:
-        """What is kept, (views, rows, width)."""
-        return self._kept[name][self._place]
-
-    def put(self, name: str, rows: torch.Tensor, values: torch.Tensor) -> None:
-        """Keep values of rows, counted over all slots."""
-        kept = self._kept[name]
-        kept.flatten(0, 1)[rows] = values.to(kept.dtype)
-
-    def take(self, site: Site, reference: str, now: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Rows that the gate takes, counted over all slots, and the same counted over the views; None for none.
-
-        Their reference becomes what they are now.
-        """
-        wide = now.float()  # squares of half floats overflow
-        moved = (wide - self.get(reference)).square_().sum(dim=-1)
-        change = (moved / wide.square().sum(dim=-1).clamp_min(torch.finfo(wide.dtype).tiny)).sqrt_()
-        # what is no number is computed again until it is one
-        change = change.nan_to_num_(nan=float("inf"), posinf=float("inf")).masked_fill_(self._forced, float("inf"))
-        if self._padding is not None:
-            change = change.masked_fill_(self._padding, 0)
-        chosen = gate_at(self._gates, self._block, site).select(change) | change.isinf()
-        if self._padding is not None:
-            chosen &= ~self._padding
-        taken = chosen.flatten().nonzero().squeeze(-1)
-        if not len(taken):
-            return None
-        rows = self._base.flatten()[taken]
-        self.put(reference, rows, now.flatten(0, 1)[taken])
-        return rows, taken
-
-    def count(self, taken: torch.Tensor) -> torch.Tensor:
-        """Rows taken of each view, (views,)."""
-        views, rows = self._base.shape
-        return torch.bincount(taken // rows, minlength=views)
-
-
-def _consecutive(slots: Sequence[int]) -> Place:
-    first = slots[0]
-    return slice(first, first + len(slots)) if list(slots) == list(range(first, first + len(slots))) else list(slots)
 
 
 def _heads(states: torch.Tensor, heads: int) -> torch.Tensor:
