@@ -15,7 +15,21 @@ from typing import Annotated, NoReturn
 import typer
 
 from texvlm import __version__
-from texvlm.cli import bench, classify, config, demo, doctor, encode, eval, layouts, similar, train, view
+from texvlm.cli import (
+    auto_tune,
+    bench,
+    classify,
+    config,
+    demo,
+    doctor,
+    encode,
+    eval,
+    inspect,
+    layouts,
+    similar,
+    train,
+    view,
+)
 from texvlm.cli.console import logs_on_stderr
 from texvlm.cli.outcome import exit_code_of
 
@@ -70,6 +84,8 @@ app.command("similar")(similar.similar)
 app.command("demo")(demo.demo)
 app.command("view")(view.view)
 app.command("layouts")(layouts.layouts)
+app.command("inspect")(inspect.inspect)
+app.command("auto-tune")(auto_tune.auto_tune)
 app.command("train")(train.train)
 app.command("doctor")(doctor.doctor)
 app.command("bench")(bench.bench)
