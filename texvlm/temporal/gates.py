@@ -90,6 +90,21 @@ class Fraction:
         return TopK(max(round(self.share * change.shape[-1]), 1)).select(change)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Given:
+    """Rows that are known beforehand, whatever moved: one model run on the rows that another one's gates took.
+
+    Attributes:
+        rows: bool, (views, rows).
+    """
+
+    rows: torch.Tensor
+
+    def select(self, change: torch.Tensor) -> torch.Tensor:
+        """See Gate."""
+        return self.rows.expand_as(change)
+
+
 def gate_at(plan: GatePlan, block: int, site: Site) -> Gate:
     """The gate of one place."""
     return plan if isinstance(plan, Gate) else plan(block, site)

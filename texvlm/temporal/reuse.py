@@ -115,6 +115,7 @@ class ReuseEncoder:
         kept = 0 if self._inputs is None else self._inputs.bytes_of(source)
         return memory.nbytes + kept + (0 if self._blocks is None else self._blocks.bytes_of(source))
 
+    @torch.inference_mode(mode=False)  # states outlive a caller's inference mode
     @torch.no_grad()
     def __call__(
         self,

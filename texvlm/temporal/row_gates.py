@@ -11,11 +11,12 @@ from typing import NamedTuple, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from texvlm.temporal._row_kernels import pick, pick_normed
 from texvlm.temporal.block_parts import Rows
-from texvlm.temporal.gates import GatePlan, Site, Threshold, gate_at
+from texvlm.temporal.gates import GatePlan, Given, Site, Threshold, gate_at
 
 Place = slice | list[int]
 """Slots of the views of a call: a slice where they lie in a row, which is read without a copy."""
@@ -145,7 +146,7 @@ class CompiledRowGates(RowGates):
     ) -> Taken | None:
         """See RowGates."""
         gate = gate_at(self._gates, block, site)
-        if not isinstance(gate, Threshold) or not _plain(norm):
+        if not isinstance(gate, Threshold | Given) or not _plain(norm):
             return super().take_normed(hidden, norm, kept, reference, block=block, site=site, added=added)
         layer = cast(nn.LayerNorm, norm)
         flat = hidden.flatten(0, 1).numpy()
@@ -159,9 +160,9 @@ class CompiledRowGates(RowGates):
             layer.bias.detach().numpy(),
             layer.eps,
             kept[reference].flatten(0, 1).numpy(),
-            self._must,
+            self._must_of(gate),
             self._idle,
-            gate.share**2,
+            _limit(gate),
             values.numpy(),
             taken.numpy(),
         )
@@ -170,7 +171,7 @@ class CompiledRowGates(RowGates):
     def take(self, now: torch.Tensor, kept: Kept, reference: str, *, block: int, site: Site) -> Taken | None:
         """See RowGates."""
         gate = gate_at(self._gates, block, site)
-        if not isinstance(gate, Threshold):
+        if not isinstance(gate, Threshold | Given):
             return super().take(now, kept, reference, block=block, site=site)
         flat = now.flatten(0, 1).numpy()
         values, taken = self._room(flat.shape)
@@ -178,13 +179,17 @@ class CompiledRowGates(RowGates):
             flat,
             self._numbers,
             kept[reference].flatten(0, 1).numpy(),
-            self._must,
+            self._must_of(gate),
             self._idle,
-            gate.share**2,
+            _limit(gate),
             values.numpy(),
             taken.numpy(),
         )
         return self._taken(values, taken, count)
+
+    def _must_of(self, gate: Threshold | Given) -> NDArray[np.bool_]:
+        """Rows that are taken anyway."""
+        return self._must if isinstance(gate, Threshold) else self._must | gate.rows.flatten().numpy()
 
     def _room(self, shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
         """Where picked rows go, with one more for a row that is not picked after all."""
@@ -215,6 +220,11 @@ def row_gates(
 def keep(kept: torch.Tensor, taken: Taken, values: torch.Tensor) -> None:
     """Put values of the rows taken into (slots, rows, width)."""
     kept.flatten(0, 1).index_copy_(0, taken.kept, values.to(kept.dtype))
+
+
+def _limit(gate: Threshold | Given) -> float:
+    """Square of the share that a row moves at least."""
+    return gate.share**2 if isinstance(gate, Threshold) else float("inf")
 
 
 def _plain(norm: Rows) -> bool:

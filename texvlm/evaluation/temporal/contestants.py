@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from texvlm.evaluation.temporal.methods import Methods
+from texvlm.evaluation.temporal.own import OWN
 from texvlm.evaluation.temporal.peers import PEERS
 
-CONTESTANTS: Methods = {**PEERS}
+CONTESTANTS: Methods = {**OWN, **PEERS}

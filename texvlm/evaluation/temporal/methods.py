@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +76,20 @@ class Method(Protocol):
 
     def state_bytes(self) -> int:
         """What it keeps now, of all sources together."""
+
+
+@runtime_checkable
+class Guided(Protocol):
+    """A method whose gates look at features, timed on a model without trained weights.
+
+    It follows a trained model on the same tokens and works on as many rows of every block as that does.
+    """
+
+    def follow(self, encoder: Encoder, guide: Encoder) -> None:
+        """After `begin`: encode with one, decide with the other."""
+
+    def rehearse(self, batch: TokenBatch) -> None:
+        """Before each `step`, and not timed: let the guide decide."""
 
 
 Methods = Mapping[str, Callable[[], Method]]

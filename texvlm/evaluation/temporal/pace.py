@@ -3,7 +3,7 @@
 For each frame the order is another one, so that drift of the machine hits all alike. The ratio is
 between totals over all timed frames, since a method's frames differ in cost. Several sources play the same
 clip from different places. Weights decide nothing where gates look at pixels; where they look at
-features, random weights may pass other tokens than trained ones.
+features, a model with random weights is run on the rows that a trained one's gates took, see Guided.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from texvlm.evaluation.cost import MODELS, QUICK_MODELS
 from texvlm.evaluation.report import Origin
 from texvlm.evaluation.temporal.clips import Clip
 from texvlm.evaluation.temporal.engines import open_engine
-from texvlm.evaluation.temporal.methods import Method, Methods, Moment, Step, choose
+from texvlm.evaluation.temporal.methods import Guided, Method, Methods, Moment, Step, choose
 from texvlm.evaluation.temporal.peers import Full
 from texvlm.evaluation.temporal.report import Pace, Spent, TimePart, shorten
 from texvlm.evaluation.temporal.settings import REAL, TemporalSettings, TimedRun
@@ -51,15 +51,31 @@ def run_time(
         if (clip.name, run.model, run.sources) in done:
             continue
         chosen = encoder if run.model == REAL else _untrained(run.model, quick=settings.quick)
-        part.rows += race(chosen, settings, clip, run, choose(methods, settings.methods))
+        guide = None if chosen is encoder else encoder
+        part.rows += race(chosen, settings, clip, run, choose(methods, settings.methods), guide=guide)
         save(part)
     return part
 
 
 def race(
-    encoder: Encoder, settings: TemporalSettings, clip: Clip, run: TimedRun, methods: Sequence[Method]
+    encoder: Encoder,
+    settings: TemporalSettings,
+    clip: Clip,
+    run: TimedRun,
+    methods: Sequence[Method],
+    *,
+    guide: Encoder | None = None,
 ) -> list[Pace]:
-    """Time all methods on one clip, in turns; the first frame is played and not timed."""
+    """Time all methods on one clip, in turns; the first frame is played and not timed.
+
+    Args:
+        encoder: to time.
+        settings: of the evaluation.
+        clip: to play.
+        run: how many sources and frames.
+        methods: contestants.
+        guide: a trained model that says which rows pass, where `encoder` is none.
+    """
     contestants: list[Method] = [Full(), *methods]
     entries = [_Entry(method) for method in contestants]
     order = list(entries)
@@ -71,6 +87,8 @@ def race(
         try:
             for entry in entries:
                 entry.method.begin(encoder, run.sources)
+                if guide is not None and isinstance(entry.method, Guided):
+                    entry.method.follow(encoder, guide)
             for index, frames in enumerate(side_by_side(clip, run.sources, run.frames + 1)):
                 if engine is None:
                     engine = open_engine(settings, layout, frames[0].size, encoder, sources=run.sources)
@@ -82,6 +100,8 @@ def race(
                 moment = Moment(index, frames, engine)
                 tokens = int((~batch.is_padding[0]).sum())
                 for entry in order:
+                    if guide is not None and isinstance(entry.method, Guided):
+                        entry.method.rehearse(batch)
                     start = time.perf_counter()
                     step = entry.method.step(batch, moment)
                     entry.add(index, time.perf_counter() - start, step)
