@@ -16,7 +16,7 @@ from texvlm.encoders.merging import MergingEncoder
 from texvlm.errors import ModelError
 from texvlm.temporal.block_parts import full_flops, parts_of
 from texvlm.temporal.exact_check import CheckTurns, agreement
-from texvlm.temporal.gates import Threshold
+from texvlm.temporal.gates import Site, Threshold
 from texvlm.temporal.plain_views import plain_reports
 from texvlm.temporal.reports import Level, ReuseReport
 from texvlm.temporal.reuse import ReuseEncoder
@@ -206,11 +206,11 @@ def as_told(batch: TokenBatch, plans: Sequence[ViewPlan]) -> TokenBatch:
 
 
 class SharedGate:
-    """A threshold that is another for each group of views; see gates.Threshold."""
+    """A plan of gates: one threshold everywhere, another for each group of views."""
 
     def __init__(self, share: float) -> None:
         self.share = share
 
-    def select(self, change: torch.Tensor) -> torch.Tensor:
-        """See Gate."""
-        return Threshold(self.share).select(change)
+    def __call__(self, block: int, site: Site) -> Threshold:
+        """See GatePlan."""
+        return Threshold(self.share)
