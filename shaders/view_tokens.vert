@@ -10,7 +10,6 @@ layout(location = 1) in vec4 ink;     // colour of its outline; in w, 1 where it
 
 uniform vec4 field;     // frame's (width, height), texels, then the viewport's, pixels
 uniform vec4 grid;      // patches in a row of the atlas, its (width, height) in texels, pixels along one token side
-uniform int drawn;
 uniform int only_anew;  // 1 leaves out the tokens that were not sampled anew
 
 flat out vec3 paint;
@@ -22,14 +21,16 @@ void main() {
     vec2 first = (square.xy - 0.5 * square.z) / field.xy * field.zw;
     vec2 last = (square.xy + 0.5 * square.z) / field.xy * field.zw;
     vec2 pixel;
-    if (drawn == OUTLINE) {
-        // the right and bottom lines fall on the neighbour's first pixels, so that shared borders stay thin
+#if DRAWN == OUTLINE
+    {   // the right and bottom lines fall on the neighbour's first pixels, so that shared borders stay thin
         vec2 begin = floor(first), end = min(floor(last) + 1.0, field.zw);
         int corner = (gl_VertexID >> 1) & 3;
         vec2 to = vec2(corner == 1 || corner == 2, corner >= 2);
         pixel = mix(begin, end, to) + ((gl_VertexID & 1) == 1 ? 1.0 - 2.0 * to : vec2(0.0));
-    } else
-        pixel = mix(first, last, vec2(gl_VertexID & 1, gl_VertexID >> 1));
+    }
+#else
+    pixel = mix(first, last, vec2(gl_VertexID & 1, gl_VertexID >> 1));
+#endif
     point = pixel / field.zw;
     inside = (pixel - first) / (last - first);
     paint = ink.rgb;

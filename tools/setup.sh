@@ -39,4 +39,10 @@ if ! has_egl; then
         say "  apt-get install libegl1 libgl1-mesa-dri libgles2 libopengl0 libgl1"
     fi
 fi
+
+# A virtual display, for the tests of the viewer's window; without it they are skipped.
+if is_debian_root && ! { command -v Xvfb && command -v xdotool && command -v xauth; } >/dev/null 2>&1; then
+    say "installing a virtual display"
+    apt_install xvfb xdotool xauth libxcursor1 libxi6 libxinerama1 libxrandr2 || say "that failed; going on without it"
+fi
 touch .venv/.ready

@@ -7,8 +7,14 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from required import unavailable
+
+
+def repository() -> Path:
+    """The root of the checkout."""
+    return Path(__file__).parents[2]
 
 
 @contextmanager

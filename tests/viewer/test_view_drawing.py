@@ -246,7 +246,7 @@ def test_a_shader_that_does_not_compile_is_named_with_its_line(surface, monkeypa
     with pytest.raises(
         KernelBuildError, match=r"view_frame\.frag does not compile: [\s\S]*view_frame\.frag:\d+.*nonsense"
     ):
-        gl_draw.build_drawing(surface.gl, "view_box.vert", "view_frame.frag", (("TILE", 16),))
+        gl_draw.build_drawing(surface.gl, "view_box.vert", "view_frame.frag", (("TILE", 16), ("SHADING", 0)))
 
 
 def test_a_level_is_chosen_by_how_small_the_frame_is_drawn():

@@ -45,5 +45,5 @@ _WORDS = {
     PictureMode.TOKENS: "token squares by LOD",
     PictureMode.CHANGED: "changed tiles",
     PictureMode.REENCODED: "tokens sampled anew",
-    PictureMode.BOTH: "tokens | from tokens alone",
+    PictureMode.BOTH: "tokens, and from tokens alone",
 }

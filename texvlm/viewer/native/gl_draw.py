@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ctypes import POINTER, c_float, c_int, c_ssize_t, c_ubyte, c_uint, c_void_p
 from typing import Any
 
-from texvlm.backends._gl_api import COMPILE_STATUS, LINK_STATUS, GlApi
+from texvlm.backends._gl_api import COMPILE_STATUS, LINK_STATUS, TEXTURE_MAG_FILTER, TEXTURE_MIN_FILTER, GlApi
 from texvlm.backends._gl_programs import Definitions, Program, assemble, name_places
 from texvlm.backends._gl_state import default_pixel_store
 from texvlm.errors import DeviceCallError, KernelBuildError
@@ -78,6 +78,14 @@ class DrawApi(GlApi):
         """Delete objects, by a glDelete* function that takes a list."""
         function(len(names), (c_uint * len(names))(*names))
 
+    def make_sampler(self, minified: int, magnified: int) -> int:
+        """A sampler that filters so, clamped to the edge."""
+        name = self.generate(self.glCreateSamplers)
+        values = (TEXTURE_MIN_FILTER, minified), (TEXTURE_MAG_FILTER, magnified)
+        for what, value in (*values, (TEXTURE_WRAP_S, CLAMP_TO_EDGE), (TEXTURE_WRAP_T, CLAMP_TO_EDGE)):
+            self.glSamplerParameteri(name, what, value)
+        return name
+
     def make_texture(self, target: int, form: int, size: tuple[int, int], *, layers: int = 0, filtered: int) -> int:
         """A texture of one level, clamped to its edge."""
         name = self.generate(self.glCreateTextures, target)
@@ -85,8 +93,8 @@ class DrawApi(GlApi):
             self.glTextureStorage3D(name, 1, form, *size, layers)
         else:
             self.glTextureStorage2D(name, 1, form, *size)
-        for what, value in ((0x2801, filtered), (0x2800, filtered)):
-            self.glTextureParameteri(name, what, value)
+        for what in (TEXTURE_MIN_FILTER, TEXTURE_MAG_FILTER):
+            self.glTextureParameteri(name, what, filtered)
         for what in (TEXTURE_WRAP_S, TEXTURE_WRAP_T):
             self.glTextureParameteri(name, what, CLAMP_TO_EDGE)
         self.check(f"making a texture of {size[0]} x {size[1]}")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texvlm.backends._gl_api import NEAREST, R8, RED, RGBA, RGBA8, TEXTURE_2D, UNSIGNED_BYTE
-from texvlm.backends._gl_programs import Program
+from texvlm.backends._gl_programs import Definitions, Program
 from texvlm.drawing.pictures import CHANGED_TINT, PAPER_GRAY
 from texvlm.drawing.reconstruct import BACKGROUND
 from texvlm.engine import Engine
@@ -46,28 +46,18 @@ _FRAME_SHADING = {
 class Painter:
     """Owns the programs, textures and buffers that pictures are drawn with.
 
-    Raises:
-        KernelBuildError: a shader does not compile.
+    Any of its calls may raise KernelBuildError, where a shader does not compile when it is first used.
     """
 
     def __init__(self, gl: DrawApi) -> None:
         self._gl = gl
-        definitions = (("TILE", TILE),)
-        self._frame = build_drawing(gl, "view_box.vert", "view_frame.frag", definitions)
-        self._tokens = build_drawing(gl, "view_tokens.vert", "view_tokens.frag")
-        self._mark = build_drawing(gl, "view_box.vert", "view_mark.frag")
-        self._panel = build_drawing(gl, "view_box.vert", "view_panel.frag")
+        self._programs: dict[tuple[str, str, Definitions], Program] = {}
         self.frames = FrameTextures(gl)
         self.squares = TokenSquares(gl)
         self._boxes = gl.generate(gl.glCreateVertexArrays)  # a box has no attributes
-        self._sampler = gl.generate(gl.glCreateSamplers)
-        for what, value in (
-            (0x2801, names.LINEAR_MIPMAP_NEAREST),
-            (0x2800, names.LINEAR),
-            (names.TEXTURE_WRAP_S, names.CLAMP_TO_EDGE),
-            (names.TEXTURE_WRAP_T, names.CLAMP_TO_EDGE),
-        ):
-            gl.glSamplerParameteri(self._sampler, what, value)
+        self._coarse = gl.make_sampler(names.LINEAR_MIPMAP_NEAREST, names.LINEAR)
+        self._fine = gl.make_sampler(names.LINEAR, names.LINEAR)  # of level 0: there is no level to be chosen
+        self._exact = gl.make_sampler(NEAREST, NEAREST)
         self._tiles: tuple[int, tuple[int, int]] = (0, (0, 0))
         self._words: dict[int, tuple[int, tuple[int, int]]] = {}
         self._shown: Shown | None = None
@@ -99,11 +89,12 @@ class Painter:
     def close(self) -> None:
         """Delete everything."""
         gl = self._gl
-        for program in (self._frame, self._tokens, self._mark, self._panel):
+        for program in self._programs.values():
             gl.glDeleteProgram(program.name)
+        self._programs.clear()
         gl.delete(gl.glDeleteTextures, self._tiles[0], *(name for name, _ in self._words.values()))
         gl.delete(gl.glDeleteVertexArrays, self._boxes)
-        gl.delete(gl.glDeleteSamplers, self._sampler)
+        gl.delete(gl.glDeleteSamplers, self._coarse, self._fine, self._exact)
         self.squares.close()
         self.frames.close()
         self._shown = None
@@ -147,8 +138,15 @@ class Painter:
         gl.glBlendFuncSeparate(names.SRC_ALPHA, names.ONE_MINUS_SRC_ALPHA, names.ONE, names.ZERO)
         gl.glBindTextureUnit(3, name)
         gl.glBindSampler(3, 0)
-        self._draw_box(self._panel)
+        self._draw_box(self._program("view_box.vert", "view_panel.frag"))
         gl.glDisable(names.BLEND)
+
+    def _program(self, vertex: str, fragment: str, definitions: Definitions = ()) -> Program:
+        """Two shaders as one program, made on first use."""
+        key = (vertex, fragment, definitions)
+        if key not in self._programs:
+            self._programs[key] = build_drawing(self._gl, *key)
+        return self._programs[key]
 
     def _open(self, place: Place, window: tuple[int, int]) -> None:
         """Draw within a place from now on."""
@@ -158,32 +156,44 @@ class Painter:
 
     def _draw_frame(self, mode: PictureMode, frame: FrameTexture, place: Place) -> None:
         gl = self._gl
+        sampler = self._coarse if frame.texture_level else self._fine
+        if frame.level == 0 and frame.size == (place.width, place.height):
+            sampler = self._exact
         gl.glBindTextureUnit(0, frame.name)
-        gl.glBindSampler(0, self._sampler)
+        gl.glBindSampler(0, sampler)
         gl.glBindTextureUnit(1, self._tiles[0])
         gl.glBindSampler(1, 0)
-        for program in (self._frame, self._tokens):
-            _set(program, "extent", *frame.size, *frame.storage)
-            _set(program, "shown", frame.level, 0, frame.gray, frame.texture_level)
+        definitions = (("TILE", TILE), ("SHADING", _FRAME_SHADING[mode]))
+        program = self._program("view_box.vert", "view_frame.frag", definitions)
+        _set_frame(program, frame)
         red, green, blue = (channel / 255 for channel in CHANGED_TINT)
-        _set(self._frame, "tint", red, green, blue, BRIGHTNESS)
-        gl.glProgramUniform1i(self._frame.name, self._frame.location("shading"), _FRAME_SHADING[mode])
-        self._draw_box(self._frame)
+        _set(program, "tint", red, green, blue, BRIGHTNESS)
+        self._draw_box(program)
         if mode is PictureMode.REENCODED:
-            self._draw_squares(ANEW, frame.size, place, only_anew=True)
+            self._draw_squares(ANEW, frame.size, place, frame=frame, only_anew=True)
             self._draw_squares(OUTLINE, frame.size, place, only_anew=True)
         elif mode is PictureMode.TOKENS:
             self._draw_squares(OUTLINE, frame.size, place)
         gl.glBindTextureUnit(0, 0)
         gl.glBindSampler(0, 0)
 
-    def _draw_squares(self, drawn: int, size: tuple[int, int], place: Place, *, only_anew: bool = False) -> None:
-        gl, program = self._gl, self._tokens
+    def _draw_squares(
+        self,
+        drawn: int,
+        size: tuple[int, int],
+        place: Place,
+        *,
+        frame: FrameTexture | None = None,
+        only_anew: bool = False,
+    ) -> None:
+        gl = self._gl
+        program = self._program("view_tokens.vert", "view_tokens.frag", (("DRAWN", drawn),))
+        if frame is not None:
+            _set_frame(program, frame)
         gl.glBindTextureUnit(2, self.squares.atlas)
         gl.glBindSampler(2, 0)
         _set(program, "field", *size, place.width, place.height)
         _set(program, "grid", *self.squares.grid)
-        gl.glProgramUniform1i(program.name, program.location("drawn"), drawn)
         gl.glProgramUniform1i(program.name, program.location("only_anew"), int(only_anew))
         gl.glUseProgram(program.name)
         self.squares.bind()
@@ -195,10 +205,11 @@ class Painter:
         gl.glBlendFuncSeparate(names.SRC_ALPHA, names.ONE_MINUS_SRC_ALPHA, names.ONE, names.ZERO)
         radius = max(4.0, min(place.width, place.height) / 45)
         reach = radius + 4
-        _set(self._mark, "ring", radius, reach, 0, 0)
+        program = self._program("view_box.vert", "view_mark.frag")
+        _set(program, "ring", radius, reach, 0, 0)
         for u, v in shown.fixations.tolist():
             across, down = reach / place.width, reach / place.height
-            self._draw_box(self._mark, (u - across, v - down, u + across, v + down))
+            self._draw_box(program, (u - across, v - down, u + across, v + down))
         gl.glDisable(names.BLEND)
 
     def _draw_box(self, program: Program, box: tuple[float, float, float, float] = (0, 0, 1, 1)) -> None:
@@ -217,6 +228,12 @@ class Painter:
             self._tiles = (name, size)
         texels = np.where(tiles, np.uint8(255), np.uint8(0))
         gl.glTextureSubImage2D(name, 0, 0, 0, *size, RED, UNSIGNED_BYTE, texels.ctypes.data)
+
+
+def _set_frame(program: Program, frame: FrameTexture) -> None:
+    """What shaders/view_texels.glsl asks for."""
+    _set(program, "extent", *frame.size, *frame.storage)
+    _set(program, "shown", 0.5 * 2**frame.level, 0, frame.gray, frame.texture_level)
 
 
 def _set(program: Program, uniform: str, *values: float) -> None:
