@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from texvlm.temporal.accumulation import Accumulated, TokenAccumulator
+from texvlm.temporal.anchoring import AnchorStep, ContentAnchor
 from texvlm.temporal.codec_policy import CodecDecision, CodecPolicy
 from texvlm.temporal.cuts import CutDetector, CutSettings
+from texvlm.temporal.deadline import Deadline
+from texvlm.temporal.encoder import TemporalEncoder
+from texvlm.temporal.exact_check import Agreement, GateLoop, agreement
 from texvlm.temporal.frame_gate import FrameGate, GateDecision, ssim_map
+from texvlm.temporal.presets import AUTO, PRESETS, AutoPreset, settings_of
 from texvlm.temporal.priorities import Priorities
 from texvlm.temporal.quality import (
     Consistency,
@@ -18,35 +23,54 @@ from texvlm.temporal.quality import (
     StalenessMeter,
 )
 from texvlm.temporal.region_budget import BudgetRegion, RegionPlan, count_in_regions, plan_regions, region_shares
+from texvlm.temporal.settings import TemporalSettings, read_settings, settings_text
 from texvlm.temporal.small_pictures import small_picture
+from texvlm.temporal.temporal_reports import EncodeError, TemporalCounters, TemporalReport
 from texvlm.temporal.token_cells import token_cells
 from texvlm.temporal.transitions import Transition, TransitionKind
 
 __all__ = [
+    "AUTO",
+    "PRESETS",
     "Accumulated",
+    "Agreement",
+    "AnchorStep",
+    "AutoPreset",
     "BudgetRegion",
     "CodecDecision",
     "CodecPolicy",
     "Consistency",
     "ConsistencyMeter",
+    "ContentAnchor",
     "CutDetector",
     "CutSettings",
+    "Deadline",
+    "EncodeError",
     "Flicker",
     "FlickerMeter",
     "FrameGate",
     "GateDecision",
+    "GateLoop",
     "GhostMeter",
     "Ghosting",
     "Priorities",
     "RegionPlan",
     "Staleness",
     "StalenessMeter",
+    "TemporalCounters",
+    "TemporalEncoder",
+    "TemporalReport",
+    "TemporalSettings",
     "TokenAccumulator",
     "Transition",
     "TransitionKind",
+    "agreement",
     "count_in_regions",
     "plan_regions",
+    "read_settings",
     "region_shares",
+    "settings_of",
+    "settings_text",
     "small_picture",
     "ssim_map",
     "token_cells",
