@@ -245,3 +245,33 @@ def test_bytes_of_a_slot_are_those_allocated(by_difference):
     sums = BLOCKS * 4 * ROWS * (3 * 2 + WIDTH) if by_difference else 0
     assert 2 * (sizes[torch.bfloat16] - sums) == sizes[torch.float32] - sums
     assert sizes[torch.float16] == sizes[torch.bfloat16]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.08, 0.3])
+@pytest.mark.parametrize("by_difference", [True, False])
+def test_rows_picked_in_one_compiled_pass_are_those_that_torch_picks(share, by_difference):
+    """A threshold that is hidden behind a plan's own gate takes the way through torch."""
+    encoder, spy = small_vit(blocks=BLOCKS), Spy(Threshold(share))
+    compiled, plain = (cache_of(encoder, slots=3, by_difference=by_difference) for _ in range(2))
+    padding = torch.zeros(2, ROWS, dtype=torch.bool)
+    padding[1, -3:] = True
+    picked = left_out = 0
+    for step, hidden in enumerate(walk(2, steps=8)):
+        forced = forced_of(2, first=step == 0)
+        slots, order = ([0, 2], [0, 1]) if step % 2 else ([2, 0], [1, 0])
+        hidden, hide = hidden[order], padding[order]
+        if step == 5:
+            hidden[0, 3, 2] = torch.nan
+        before = hidden.clone()
+        found = compiled.run(hidden, slots, forced=forced, gates=Threshold(share), padding=hide)
+        assert torch.equal(hidden.nan_to_num(), before.nan_to_num())  # the caller's own is left alone
+        expected = plain.run(hidden, slots, forced=forced, gates=spy, padding=hide)
+        torch.testing.assert_close(found.hidden[~hide], expected.hidden[~hide], rtol=0, atol=1e-5, equal_nan=True)
+        assert torch.equal(found.flops, expected.flops)
+        for one, other in zip(compiled._kept, plain._kept, strict=True):
+            for name in ("seen", "mixed", "normed"):  # what a row that only one of them took would differ in
+                torch.testing.assert_close(one[name], other[name], rtol=0, atol=1e-5, equal_nan=True)
+        picked += sum(int(taken.sum()) for _, taken in spy.seen.values())
+        left_out += sum(int((~taken).sum()) for _, taken in spy.seen.values())
+    assert picked > 100
+    assert left_out > (100 if share else 0)
