@@ -1,4 +1,9 @@
-"""Builds the test runtime, and says to the loader where it is."""
+"""Builds the test runtime, and says to the loader where it is.
+
+env $(python tests/xr/xr_runtime.py build/xr) python demos/xr_app.py --frames 10 --out docs
+
+makes the picture of docs/xr.md: without a headset, the gaze on the notice.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,3 +40,22 @@ def build_runtime(folder: Path, xr: Any) -> Path:
     path = folder / "runtime.json"
     path.write_text(json.dumps(manifest))
     return path
+
+
+def environment(manifest: Path, script: Path, log: Path) -> dict[str, str]:
+    """What makes the loader take the runtime, and the runtime its script; the loader's own words are left out."""
+    return {"XR_RUNTIME_JSON": str(manifest), "TEXVLM_TEST_XR_SCRIPT": str(script), "TEXVLM_TEST_XR_LOG": str(log)}
+
+
+def main() -> None:
+    import xr
+
+    folder = Path(sys.argv[1]).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "script.txt").write_text("size 512 480\ngaze 1 -14 10\n")
+    needed = environment(build_runtime(folder, xr), folder / "script.txt", folder / "log.txt")
+    print(*(f"{name}={value}" for name, value in needed.items()))
+
+
+if __name__ == "__main__":
+    main()

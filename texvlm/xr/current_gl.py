@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from ctypes import c_char_p, c_int, c_size_t, c_uint, c_ulong, c_void_p, cast
+from ctypes import POINTER, c_char_p, c_int, c_size_t, c_uint, c_ulong, c_void_p, cast
 from typing import Any
 
 from texvlm.errors import HeadsetUnavailable
@@ -83,26 +83,42 @@ class CurrentGl:
         context = _bind(glx, "glXGetCurrentContext", c_void_p)()
         drawable = _bind(glx, "glXGetCurrentDrawable", c_ulong)()
         query = _bind(glx, "glXQueryContext", c_int, c_void_p, c_void_p, c_int, c_void_p)
-        number, screen, count = c_int(), c_int(), c_int()
+        number, screen, shown = c_int(), c_int(), c_uint()
         query(display, context, GLX_FBCONFIG_ID, ctypes.byref(number))
         query(display, context, GLX_SCREEN, ctypes.byref(screen))
-        wanted = (c_int * 3)(GLX_FBCONFIG_ID, number.value, 0)
-        choose = _bind(glx, "glXChooseFBConfig", c_void_p, c_void_p, c_int, c_void_p, c_void_p)
-        configs = choose(display, screen, wanted, ctypes.byref(count))
-        if not configs or not count.value:
+        config = self._glx_config(display, screen.value, number.value)
+        visual = config and self._glx_visual(display, config)
+        if not visual:  # a context may have been made for pixel buffers alone; what it draws into now has one
+            ask = _bind(glx, "glXQueryDrawable", None, c_void_p, c_ulong, c_int, c_void_p)
+            ask(display, drawable, GLX_FBCONFIG_ID, ctypes.byref(shown))
+            config = self._glx_config(display, screen.value, shown.value) or config
+            visual = config and self._glx_visual(display, config)
+        if not config:
             raise HeadsetUnavailable("GLX does not tell the configuration of the current context; make it another way")
-        config = cast(configs, ctypes.POINTER(c_void_p))[0]
-        visual = _bind(glx, "glXGetVisualFromFBConfig", c_void_p, c_void_p, c_void_p)(display, config)
-        # XVisualInfo begins with a pointer and the number that is wanted
-        visual_id = cast(visual, ctypes.POINTER(c_ulong))[1] if visual else 0
         return _filled(
             xr.GraphicsBindingOpenGLXlibKHR,
             x_display=display,
-            visualid=visual_id,
+            visualid=visual or 0,
             glx_fbconfig=config,
             glx_drawable=drawable,
             glx_context=context,
         )
+
+    def _glx_config(self, display: int, screen: int, number: int) -> int | None:
+        """The configuration of a number; asking glXChooseFBConfig for it finds none that Mesa's defaults rule out."""
+        glx, count, each = self._library, c_int(), c_int()
+        all_of = _bind(glx, "glXGetFBConfigs", POINTER(c_void_p), c_void_p, c_int, c_void_p)
+        number_of = _bind(glx, "glXGetFBConfigAttrib", c_int, c_void_p, c_void_p, c_int, c_void_p)
+        for config in all_of(display, screen, ctypes.byref(count))[: count.value]:
+            number_of(display, config, GLX_FBCONFIG_ID, ctypes.byref(each))
+            if each.value == number:
+                return int(config)
+        return None
+
+    def _glx_visual(self, display: int, config: int) -> int:
+        """The number of a configuration's visual, or 0."""
+        visual = _bind(self._library, "glXGetVisualFromFBConfig", c_void_p, c_void_p, c_void_p)(display, config)
+        return int(cast(visual, POINTER(c_ulong))[1]) if visual else 0  # XVisualInfo: a pointer, then the number
 
     # ------------------------------------------------------------------ calls of OpenGL
 
