@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from time import perf_counter
@@ -22,9 +23,10 @@ import numpy as np
 
 from texvlm.bench.machine import rss_bytes
 from texvlm.viewer import ViewSettings
-from texvlm.viewer.native.opening import open_session, open_surface
+from texvlm.viewer.native.opening import open_session
 from texvlm.viewer.native.surface import KeyTyped
 from texvlm.viewer.native.viewer import NativeViewer
+from texvlm.viewer.native.window import GlfwWindow
 
 SAMPLES = 200
 GROWTH_MIB = 16.0
@@ -50,7 +52,7 @@ def main() -> int:
     chance = Random(1)
     settings = ViewSettings(arguments.input, backend=arguments.backend)
     with (
-        open_surface("texvlm soak", (640, 360), offscreen=False) as surface,
+        closing(GlfwWindow("texvlm soak", (640, 360))) as surface,
         open_session(settings, surface) as session,
     ):
         begin = perf_counter()
@@ -67,9 +69,9 @@ def main() -> int:
                 due["play"] = now + EVERY_S
                 if chance.random() < 0.2:
                     size = chance.randint(100, 900), chance.randint(100, 700)
-                    surface._glfw.set_window_size(surface._window, *size)  # type: ignore[attr-defined]
+                    surface.resize(size)
                 else:
-                    viewer._handle(KeyTyped(chance.choice(PLAYED)))
+                    viewer.handle(KeyTyped(chance.choice(PLAYED)))
                 if session.player.paused and chance.random() < 0.7:
                     session.player.pause(False)
             if now >= due["sample"]:
@@ -77,7 +79,7 @@ def main() -> int:
                 samples.append(_sample(now, session.statistics().frames))
             return now >= seconds
 
-        viewer._stop = step
+        viewer.stop = step
         try:
             viewer.run()
         finally:

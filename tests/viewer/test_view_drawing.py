@@ -107,6 +107,19 @@ def test_only_a_backend_without_opengl_copies_its_frames_and_each_once(rig):
     assert rig.painter.frames.bytes_copied == copied
 
 
+def test_another_engine_with_the_same_frame_is_shown_anew(surface):
+    painter = Painter(surface.gl)
+    for value in (50, 200):  # as after a change of the threshold
+        with Engine(backend="cpu", threshold=0, dtype=torch.uint8) as engine:
+            tiles = engine.submit(np.full((SIZE[1], SIZE[0], 3), value, np.uint8)).tiles
+            painter.put(Shown(1, 1, None, SIZE, engine.tokens(), tiles, np.empty((0, 2)), ""))
+            painter.draw(engine, PictureMode.FRAME, SIZE)
+        out = np.empty((SIZE[1], SIZE[0], 4), np.uint8)
+        surface.gl.glReadPixels(0, 0, *SIZE, 0x1908, 0x1401, out.ctypes.data)
+        assert (out[..., :3] == value).all()
+    painter.close()
+
+
 def test_drawing_samples_and_uploads_nothing(rig):
     rig.put(0)
     before = rig.engine.counters.as_dict()

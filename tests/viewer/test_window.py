@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import av
 import numpy as np
@@ -162,6 +163,37 @@ def test_what_is_shown_is_the_frame_and_nothing_comes_back(here, monkeypatch, tm
     assert not session.latencies_ms
 
 
+def test_a_single_image_stays_until_somebody_closes_it(here, monkeypatch):
+    settings = replace(film_on(monkeypatch, Film([None], size=SIZE)), loop=True)
+    with open_surface("texvlm test", SIZE, offscreen=False) as window, open_session(settings, window) as session:
+        asked = iter([False] * 6 + [True])
+        viewer = NativeViewer(session, window, stop=lambda: next(asked))
+        viewer.run()
+        assert next(asked, None) is None  # it went on until it was told to stop
+        assert session.finished
+        assert viewer.handle(KeyTyped("2"))
+        assert viewer.mode is PictureMode.RECONSTRUCTION
+        viewer.close()
+
+
+def test_resizing_draws_anew(here, monkeypatch, tmp_path):
+    settings = replace(film_on(monkeypatch, Film([None], size=SIZE)), loop=True)
+    with open_surface("texvlm test", SIZE, offscreen=False) as window, open_session(settings, window) as session:
+        sizes = []
+
+        def stop():
+            sizes.append(window.size)
+            if len(sizes) == 3:
+                window.resize((400, 300))
+            return sizes[-1] == (400, 300) and len(sizes) > 3
+
+        path = tmp_path / "shown.png"
+        viewer = NativeViewer(session, window, files=ViewFiles(screenshot=path), stop=stop)
+        viewer.run()
+        viewer.close()
+    assert picture_of(path).shape == (300, 400, 3)
+
+
 @pytest.mark.parametrize("stage", ["before", "first", "later", "held"])
 def test_it_closes_cleanly_at_every_stage(here, monkeypatch, stage):
     film = Film([0.01 * k for k in range(500)], size=SIZE, held=0 if stage == "held" else None)
@@ -171,14 +203,14 @@ def test_it_closes_cleanly_at_every_stage(here, monkeypatch, stage):
 
         def close(number):
             if number >= {"first": 1, "later": 4}.get(stage, 0):
-                window._glfw.set_window_should_close(window._window, True)
+                window.ask_to_close()
 
         session.listeners.append(lambda shown: close(shown.number))
         if stage == "before":
             close(0)
         if stage == "held":  # nothing was decoded yet, and the decoder waits
             moments = iter([False, True])
-            viewer._stop = lambda: next(moments)
+            viewer.stop = lambda: next(moments)
         viewer.run()
         viewer.close()
         if stage == "held":

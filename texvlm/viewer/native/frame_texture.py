@@ -50,7 +50,7 @@ class FrameTextures:
         self.bytes_copied = 0
         self._gl = gl
         self._copy: tuple[int, tuple[int, int]] | None = None
-        self._held: tuple[int, int] | None = None  # (frame number, level) of what the copy shows
+        self._held: tuple[Engine, int, int] | None = None  # engine, frame number and level of what the copy shows
 
     @contextmanager
     def of(self, engine: Engine, number: int, *, texels_per_pixel: float) -> Iterator[FrameTexture]:
@@ -68,7 +68,7 @@ class FrameTextures:
         try:
             lent = engine.lent_to_gl()
         except TypeError:  # a backend without OpenGL
-            yield self._copied(engine, size, (number, level))
+            yield self._copied(engine, size, number, level)
             return
         with lent as name:
             yield FrameTexture(name, level, level, size, spec.padded_size, spec.channels == 1)
@@ -77,10 +77,10 @@ class FrameTextures:
         """Delete the copy."""
         if self._copy is not None:
             self._gl.delete(self._gl.glDeleteTextures, self._copy[0])
-            self._copy = None
+            self._copy = self._held = None
 
-    def _copied(self, engine: Engine, size: tuple[int, int], wanted: tuple[int, int]) -> FrameTexture:
-        level = wanted[1]
+    def _copied(self, engine: Engine, size: tuple[int, int], number: int, level: int) -> FrameTexture:
+        wanted = (engine, number, level)
         if self._held != wanted:
             texels = np.ascontiguousarray(engine.read_level(level))
             height, width, _ = texels.shape

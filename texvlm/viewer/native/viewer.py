@@ -70,6 +70,7 @@ class NativeViewer:
         files: where pictures go.
         frames: stop after so many frames; None for no end.
         patient: record every picture, however long that takes.
+        panel: show the numbers.
         stop: asked again and again; True ends the viewer.
     Raises:
         KernelBuildError: a shader does not compile.
@@ -93,7 +94,7 @@ class NativeViewer:
         self._files = files or ViewFiles()
         self._frames = frames
         self._patient = patient
-        self._stop = stop
+        self.stop = stop
         self._panel, self._help = panel, False
         self._panel_due_s = self._notice_until_s = 0.0
         self._quitting = False
@@ -111,9 +112,9 @@ class NativeViewer:
             StoreError: a picture or the recording cannot be written.
         """
         stale = True
-        while not (self._quitting or self._surface.closing or self._stop()):
+        while not (self._quitting or self._surface.closing or self.stop()):
             for event in self._surface.events(self._wait_s()):
-                stale |= self._handle(event)
+                stale |= self.handle(event)
             shown = self._session.advance()
             if shown is not None:
                 with self._session.stages.stage("to_window"):
@@ -125,10 +126,16 @@ class NativeViewer:
                 self._show(shown)
                 stale = False
             frame = self._session.shown.frame if self._session.shown is not None else 0
-            if self._session.finished or (self._frames is not None and frame >= self._frames):
+            if self._ended or (self._frames is not None and frame >= self._frames):
                 break
         if self._files.screenshot is not None:
             self._save(self._files.screenshot)
+
+    @property
+    def _ended(self) -> bool:
+        """The input has, and is not to be looked at any longer: a single image is."""
+        session = self._session
+        return session.finished and not (session.settings.loop and not session.player.live)
 
     def close(self) -> None:
         """Finish the recording and free what was drawn with; the session and the surface stay open.
@@ -240,7 +247,7 @@ class NativeViewer:
             moments.append(max(0.0, self._panel_due_s - now_s))
         return min(moments)
 
-    def _handle(self, event: Event) -> bool:
+    def handle(self, event: Event) -> bool:
         """Do what an event asks for; whether the window must be drawn anew."""
         if isinstance(event, Uncovered):
             return True

@@ -139,6 +139,14 @@ class GlfwWindow:
         mode = glfw.get_video_mode(monitor)
         glfw.set_window_monitor(window, monitor, 0, 0, *mode.size, mode.refresh_rate)
 
+    def resize(self, size: tuple[int, int]) -> None:
+        """Another (width, height), in the display's own units."""
+        self._glfw.set_window_size(self._window, *size)
+
+    def ask_to_close(self) -> None:
+        """As somebody who closes the window."""
+        self._glfw.set_window_should_close(self._window, True)
+
     def close(self) -> None:
         """See Surface."""
         if self._window is not None:
