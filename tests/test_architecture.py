@@ -68,6 +68,8 @@ ONLY_IN = {  # libraries that one part alone may import
     "xr": {"xr"},
     "glfw": {"viewer"},
     "rerun": {"viewer"},
+    "fastapi": {"viewer"},
+    "uvicorn": {"viewer"},
 }
 
 

@@ -43,7 +43,7 @@ def test_every_usable_backend_gives_the_same_tokens(found):
 
 def test_the_threading_layer_and_the_cache_are_named(found):
     findings = {finding.name: finding for finding in found.findings}
-    assert set(findings) == {"threads", "models", "optical flow", "viewer", "nvtx", "kernel cache"}
+    assert set(findings) == {"threads", "models", "optical flow", "viewer", "web viewer", "nvtx", "kernel cache"}
     assert "threads" in findings["threads"].detail
 
 

@@ -31,6 +31,16 @@ from texvlm.cli.options import (
     parse_threshold,
 )
 from texvlm.cli.stopping import StopRequest
+from texvlm.cli.view_web import (
+    CertificateOption,
+    HostOption,
+    KeyOption,
+    PortOption,
+    WebOption,
+    WebPlace,
+    refuse_window_flags,
+    view_in_browsers,
+)
 
 if TYPE_CHECKING:
     from texvlm.viewer import ViewStatistics
@@ -72,6 +82,11 @@ def view(
     vsync: Annotated[
         bool, typer.Option("--vsync/--no-vsync", help="Wait for the display.", rich_help_panel=WINDOW)
     ] = True,
+    web: WebOption = False,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 8399,
+    cert: CertificateOption = None,
+    key: KeyOption = None,
     once: Annotated[
         bool, typer.Option("--once", help="End with the input, instead of beginning anew.", rich_help_panel=INPUT)
     ] = False,
@@ -122,7 +137,7 @@ def view(
 ) -> None:
     """Show an input as an encoder gets to see it; the pointer moves the fixation.
 
-    Press h in the window for the keys. Needs the extra: pip install "texvlm[viewer]".
+    Press h in the window for the keys. Needs an extra: pip install "texvlm[viewer]", or with --web "texvlm[web]".
     """
     from texvlm.trace import traced_to
     from texvlm.viewer import ViewSettings
@@ -156,28 +171,37 @@ def view(
     with ExitStack() as stack:
         stop = stack.enter_context(StopRequest("closing"))
         stack.enter_context(traced_to(trace))
-        surface = stack.enter_context(open_surface(f"texvlm {source}", window, offscreen=offscreen, vsync=vsync))
-        session = stack.enter_context(open_session(settings, surface))
-        if rerun is not None:
-            from texvlm.viewer.rerun_log import RerunLog
+        if web:
+            refuse_window_flags(offscreen=offscreen, screenshot=screenshot is not None, record=record is not None)
+            place = WebPlace(host, port, cert, key)
+            statistics, name = view_in_browsers(
+                settings, place, mode=picture_mode, frames=frames, rerun=rerun, stop=lambda: stop.requested
+            )
+            written = []
+        else:
+            surface = stack.enter_context(open_surface(f"texvlm {source}", window, offscreen=offscreen, vsync=vsync))
+            session = stack.enter_context(open_session(settings, surface))
+            if rerun is not None:
+                from texvlm.viewer.rerun_log import RerunLog
 
-            session.listeners.append(stack.enter_context(RerunLog(rerun, session)).take)
-        viewer = NativeViewer(
-            session,
-            surface,
-            mode=picture_mode,
-            files=ViewFiles(out, screenshot, record),
-            frames=frames,
-            patient=offscreen,
-            panel=panel,
-            stop=lambda: stop.requested,
-        )
-        try:
-            viewer.run()
-            statistics, name = session.statistics(), session.engine.backend_name
-        finally:
-            viewer.close()
-        written = [*viewer.written, *(path for path in (rerun,) if path is not None)]
+                session.listeners.append(stack.enter_context(RerunLog(rerun, session)).take)
+            viewer = NativeViewer(
+                session,
+                surface,
+                mode=picture_mode,
+                files=ViewFiles(out, screenshot, record),
+                frames=frames,
+                patient=offscreen,
+                panel=panel,
+                stop=lambda: stop.requested,
+            )
+            try:
+                viewer.run()
+                statistics, name = session.statistics(), session.engine.backend_name
+            finally:
+                viewer.close()
+            written = list(viewer.written)
+        written += [path for path in (rerun,) if path is not None]
     if trace is not None:
         written.append(trace)
     if json:

@@ -82,7 +82,7 @@ def diagnose() -> Diagnosis:
     automatic, refusals = _automatic()
     return Diagnosis(
         versions=_versions(),
-        findings=[_threading(), _models(), _flow(), _viewer(), _nvtx(), _kernel_cache()],
+        findings=[_threading(), _models(), _flow(), _viewer(), _web(), _nvtx(), _kernel_cache()],
         backends=backends,
         devices=_devices(),
         automatic=automatic,
@@ -292,6 +292,12 @@ def _viewer() -> Finding:
     from texvlm.doctor.viewer import examine_viewer
 
     return examine_viewer()
+
+
+def _web() -> Finding:
+    from texvlm.doctor.web import examine_web
+
+    return examine_web()
 
 
 def _nvtx() -> Finding:
