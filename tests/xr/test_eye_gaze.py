@@ -36,6 +36,14 @@ def test_a_sample_is_given_once():
     assert len(gaze.samples(GazeRay(11, UPRIGHT), EYES)) == 2
 
 
+def test_a_loss_without_a_time_lies_right_after_what_was_last():
+    gaze = GazeOfFrames()
+    assert gaze.samples(GazeRay(None, None), EYES) == ()
+    gaze.samples(GazeRay(10, UPRIGHT), EYES)
+    assert [sample.time_ns for sample in gaze.samples(GazeRay(None, None), EYES)] == [11, 11]
+    assert [sample.valid for sample in gaze.samples(GazeRay(12, UPRIGHT), EYES)] == [True, True]
+
+
 def test_a_ray_behind_the_picture_and_a_blink_are_no_gaze():
     gaze = GazeOfFrames()
     backwards = Pose(orientation=(0, 1, 0, 0))

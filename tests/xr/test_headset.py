@@ -92,17 +92,28 @@ def test_canted_displays_and_a_turned_head(rig, app):
 
 
 def test_a_blink_holds(rig, app):
-    rig.script("gaze 1 20 0", "blink 3", "stop 6")
+    rig.script("gaze 1 20 0", "blink 3", "gaze 6 -20 0", "stop 6")
     with Headset() as headset, EyeTokens(headset) as tokens:
-        fixations = []
+        fixations, states = [], []
         for frame in headset.frames():
             for eye in frame.eyes:
                 paint(app, eye, frame)
             tokens.take(frame)
             fixations.append(tokens.fixations)
-            assert all(sample.valid == (frame.number < 2) for sample in frame.gaze)
-            assert tokens.gaze.at(frame.display_time_ns)[1] == ("followed" if frame.number < 2 else "held")
+            states.append(tokens.gaze.at(frame.display_time_ns)[1])
+            assert [sample.valid for sample in frame.gaze] == ([frame.number < 2] * 2 if frame.number < 5 else [])
+    assert states == ["followed"] * 2 + ["held"] * 4  # the last frame comes without the focus, and so without gaze
     np.testing.assert_array_equal(fixations[3], fixations[2])
+
+
+def test_after_a_blink_the_gaze_is_followed_at_once(rig, app):
+    rig.script("blink 1", "gaze 2 20 0", "blink 3", "gaze 5 -20 0", "stop 6")
+    with Headset() as headset:
+        samples = [frame.gaze for frame in headset.frames()]
+    assert samples[0] == ()  # there was none to lose yet
+    assert [gaze[0].valid for gaze in samples[1:5]] == [True, False, False, True]
+    times = [gaze[0].time_ns for gaze in samples[1:5]]
+    assert times == sorted(set(times))
 
 
 @pytest.mark.parametrize(

@@ -22,11 +22,11 @@ class GazeRay:
     """One gaze of both eyes.
 
     Attributes:
-        time_ns: when the eyes looked there, on XR_CLOCK.
+        time_ns: when the eyes looked there, on XR_CLOCK; None where the runtime does not say, as in a blink.
         pose: in the head (VIEW space); its -z axis is the gaze. None in a blink, or when the tracker lost the eyes.
     """
 
-    time_ns: int
+    time_ns: int | None
     pose: Pose | None
 
 
@@ -77,7 +77,9 @@ class EyeTracker:
             found = xr.SpaceLocation(next=ctypes.cast(ctypes.pointer(measured), ctypes.c_void_p))
             check(xr, xr.raw_functions.xrLocateSpace(self._space, head, time_ns, ctypes.byref(found)))
         known = int(found.location_flags) & int(xr.SpaceLocationFlags.ORIENTATION_VALID_BIT)
-        return GazeRay(measured.time or time_ns, pose_of(found.pose) if known else None)
+        if not known:
+            return GazeRay(measured.time or None, None)
+        return GazeRay(measured.time or time_ns, pose_of(found.pose))
 
     def close(self) -> None:
         """Give it back; the session still lives."""
@@ -105,15 +107,22 @@ class GazeOfFrames:
             ray: in the head.
             eyes: for each its name, field of view and pose in the head.
         """
-        if ray is None or (self._last_ns is not None and ray.time_ns <= self._last_ns):
+        if ray is None:
             return ()
-        self._last_ns = ray.time_ns
+        time_ns = ray.time_ns
+        if time_ns is None:  # lost since the last sample; what comes next must not lie before it
+            if self._last_ns is None:
+                return ()
+            time_ns = self._last_ns + 1
+        if self._last_ns is not None and time_ns <= self._last_ns:
+            return ()
+        self._last_ns = time_ns
         samples = []
         for eye, fov, in_head in eyes:
             point = None
             if ray.pose is not None:
                 point = project(fov, in_head.direction_of(ray.pose, distance_m=self._distance_m))
-            samples.append(GazeSample(ray.time_ns, point=point, clock=XR_CLOCK, valid=point is not None, eye=eye))
+            samples.append(GazeSample(time_ns, point=point, clock=XR_CLOCK, valid=point is not None, eye=eye))
         return tuple(samples)
 
 

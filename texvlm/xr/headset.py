@@ -266,15 +266,15 @@ class Headset:
         if in_room is None or in_head is None:
             return None
         self._shown_from = in_room
-        image, images = self.images.acquire(), self.images
-        eyes = []
-        for k, eye in enumerate(EYES):
-            angles, place = in_room[k].fov, images.places[k]
-            fov = FovProjector(angles.angle_left, angles.angle_right, angles.angle_up, angles.angle_down)
-            where = (images.textures[image], images.target, place.layer, place.corner, images.framebuffers[image][k])
-            eyes.append(EyeBuffer(eye, images.size, *where, fov, pose_of(in_room[k].pose), pose_of(in_head[k].pose)))
         ray = straight_ahead(time_ns) if self._tracker is None else self._tracker.ray(self._head, time_ns)
-        gaze = self._gaze.samples(ray, [(eye.eye, eye.fov, eye.in_head) for eye in eyes])
+        fovs = [FovProjector(v.fov.angle_left, v.fov.angle_right, v.fov.angle_up, v.fov.angle_down) for v in in_room]
+        heads = [pose_of(view.pose) for view in in_head]
+        gaze = self._gaze.samples(ray, list(zip(EYES, fovs, heads, strict=True)))
+        image, images = self.images.acquire(), self.images  # last, so that nothing is held when one of the others fails
+        eyes = []
+        for k, place in enumerate(images.places):
+            where = (images.textures[image], images.target, place.layer, place.corner, images.framebuffers[image][k])
+            eyes.append(EyeBuffer(EYES[k], images.size, *where, fovs[k], pose_of(in_room[k].pose), heads[k]))
         self._number += 1
         left, right = eyes
         period = int(state.predicted_display_period)
