@@ -81,14 +81,15 @@ def test_a_late_machine_widens_gates_and_puts_off_refresh_but_keeps_the_bound():
     settings = TemporalSettings(
         "t", level="L2", threshold=2, refresh=4, gate=0.05, deadline_ms=5, full_share=1, cut_bar=None
     )
-    temporal = TemporalEncoder(encoder, settings, clock=lambda: now[0])
+    temporal = TemporalEncoder(encoder, settings, full_tokens=len(GRID), clock=lambda: now[0])
     frame, reports = picture(SIZE, 1), []
-    for at in range(12):
+    for at in range(24):
         frame = painted(frame, (4 * (at % 8), 0), 32, at)
         reports += temporal(batch_of(encoder, [View(0, frame, GRID, at / 25)])).reports
     assert reports[-1].relief >= 2
     assert reports[-1].gate > settings.gate
     assert temporal.counters.deadlines_missed > 3
+    assert temporal.deadline.tokens < len(GRID)
     assert all(report.worst_deviation <= 2 for report in reports)
 
 

@@ -61,6 +61,7 @@ class TemporalEncoder:
         check_every: instead of the settings'; see TemporalSettings.
         target_cosine: likewise.
         deadline_ms: likewise.
+        full_tokens: of a view when there is time; makes `deadline.tokens` say how many to plan.
         motion: of `step`: what measures how the camera moves, or its name, see texvlm.motion.open_motion; None for
             nothing.
         grid: of `step`: tokens that move along with the camera, instead of the engine's layout.
@@ -80,6 +81,7 @@ class TemporalEncoder:
         check_every: int | None = None,
         target_cosine: float | None = None,
         deadline_ms: float | None = None,
+        full_tokens: int | None = None,
         motion: MotionSource | str | None = None,
         grid: AnchoredGrid | None = None,
         state_dtype: torch.dtype | None = None,
@@ -101,7 +103,7 @@ class TemporalEncoder:
         self._shots = ShotWatch()
         self._follower = Follower(open_motion(motion) if isinstance(motion, str) else motion, grid, clock=clock)
         self._checks = CheckTurns(self._settings.check_every)
-        self._deadline = Deadline(self._settings.deadline_ms)
+        self._deadline = Deadline(self._settings.deadline_ms, full_tokens)
         self._watched: dict[int, Watched] = {}
         self.counters = TemporalCounters()
         self._runner = ViewRunner(
