@@ -60,6 +60,8 @@ def test_the_gaze_falls_on_its_place_in_each_eyes_picture(rig, app):
         for frame in headset.frames():
             for eye in frame.eyes:
                 paint(app, eye, frame)
+                angles = (eye.fov.left, eye.fov.right, eye.fov.up, eye.fov.down)
+                assert angles == pytest.approx(FOVS[eye.eye], abs=1e-6)
             tokens.take(frame)
             if frame.number + 1 not in directions:
                 continue
