@@ -132,7 +132,7 @@ def test_an_empty_report_is_a_title():
     [
         ({"parts": ("speed",)}, ValueError, "part 'speed'; accepted: agreement"),
         ({"layouts": ("rings",)}, ValueError, "layout 'rings'; accepted: uniform"),
-        ({"methods": ("magic",)}, ValueError, "method 'magic'; accepted: l1"),
+        ({"methods": ("magic",)}, ValueError, "method 'magic'; accepted: auto"),
         ({"clips": ("holiday",)}, ValueError, "clip 'holiday'; accepted: scene, fade"),
         ({"quick": False}, ValueError, "no model is given; name the folder"),
         ({"model": "nowhere"}, ModelError, "nowhere: no such folder"),

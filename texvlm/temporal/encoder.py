@@ -31,6 +31,7 @@ from texvlm.motion.source import MotionSource
 from texvlm.temporal.deadline import Deadline
 from texvlm.temporal.exact_check import CheckTurns
 from texvlm.temporal.following import BUSY, Follower
+from texvlm.temporal.gates import Gate, Threshold
 from texvlm.temporal.plain_views import temporal_report, warp_error_of
 from texvlm.temporal.presets import AUTO, PRESETS, FrameFacts, settings_of
 from texvlm.temporal.reports import Level, TemporalFeatures
@@ -65,6 +66,7 @@ class TemporalEncoder:
         motion: of `step`: what measures how the camera moves, or its name, see texvlm.motion.open_motion; None for
             nothing.
         grid: of `step`: tokens that move along with the camera, instead of the engine's layout.
+        gate_of: what makes a gate of the settings' share.
         state_dtype: of kept block states, see ReuseEncoder.
         clock: seconds, never back; for tests, and for who simulates time.
 
@@ -84,6 +86,7 @@ class TemporalEncoder:
         full_tokens: int | None = None,
         motion: MotionSource | str | None = None,
         grid: AnchoredGrid | None = None,
+        gate_of: Callable[[float], Gate] = Threshold,
         state_dtype: torch.dtype | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -97,7 +100,7 @@ class TemporalEncoder:
         self._auto = preset == AUTO
         self._encoder = encoder
         self._clock = clock
-        gate = SharedGate(self._settings.gate)
+        gate = SharedGate(self._settings.gate, gate_of)
         insist = isinstance(preset, TemporalSettings)
         self._reuse = open_reuse(encoder, self._settings.level, gate, dtype=state_dtype, insist=insist)
         self._shots = ShotWatch()

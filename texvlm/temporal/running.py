@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from texvlm.encoders.merging import MergingEncoder
 from texvlm.errors import ModelError
 from texvlm.temporal.block_parts import full_flops, parts_of
 from texvlm.temporal.exact_check import CheckTurns, agreement
-from texvlm.temporal.gates import Site, Threshold
+from texvlm.temporal.gates import Gate, Site
 from texvlm.temporal.plain_views import plain_reports
 from texvlm.temporal.reports import Level, ReuseReport
 from texvlm.temporal.reuse import ReuseEncoder
@@ -206,11 +206,17 @@ def as_told(batch: TokenBatch, plans: Sequence[ViewPlan]) -> TokenBatch:
 
 
 class SharedGate:
-    """A plan of gates: one threshold everywhere, another for each group of views."""
+    """A plan of gates: the same everywhere, of another share for each group of views.
 
-    def __init__(self, share: float) -> None:
+    Args:
+        share: to begin with.
+        made: what makes a gate of a share.
+    """
+
+    def __init__(self, share: float, made: Callable[[float], Gate]) -> None:
         self.share = share
+        self._made = made
 
-    def __call__(self, block: int, site: Site) -> Threshold:
+    def __call__(self, block: int, site: Site) -> Gate:
         """See GatePlan."""
-        return Threshold(self.share)
+        return self._made(self.share)
