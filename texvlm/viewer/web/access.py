@@ -38,7 +38,8 @@ class Access:
             return "the token is missing or wrong; open the address that texvlm view printed"
         if self.hosts and _name(host) not in self.hosts:
             return f"host {host!r:.80} is not this viewer's; open the address that texvlm view printed"
-        if origin is not None and urlsplit(origin).netloc.lower() != (host or "").lower():
+        own = (host or "").lower()
+        if origin is not None and origin.lower() not in (f"http://{own}", f"https://{own}"):
             return f"origin {origin!r:.80} is another site; only the viewer's own page may connect"
         return None
 

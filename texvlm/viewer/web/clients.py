@@ -216,6 +216,13 @@ class Clients:
             self._asked = False
             self._changed.notify_all()
 
+    def publish_nothing(self) -> None:
+        """The picture published last is still the newest."""
+        with self._changed:
+            if self._asked:
+                self._asked = False
+                self._changed.notify_all()
+
     def tell(self, state: Mapping[str, Any]) -> None:
         """What is known about the session now; must not be written to any more."""
         with self._changed:
@@ -243,13 +250,12 @@ class Clients:
                 return None
             has_picture = self._has_picture(first)
             mode, box = first.mode, first.box
-            same = [
+            alike = [
                 client
                 for client in self._clients.values()
-                if client.ready
-                and (client.mode, client.box) == (mode, box)
-                and self._has_picture(client) == has_picture
+                if client.ready and (client.mode, client.box) == (mode, box) and self._has_news(client)
             ]
+            same = [client for client in alike if self._has_picture(client) == has_picture]
             oldest_state = min(client.state_seen for client in same)
             return Job(
                 [(client, self._give(client, has_picture)) for client in same],

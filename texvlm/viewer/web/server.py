@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+import websockets  # noqa: F401 - uvicorn loads it late; what is missing is told when the viewer opens
 from fastapi import FastAPI, Request, Response, WebSocket
 from starlette.datastructures import Headers, QueryParams
 
@@ -220,8 +221,8 @@ def _listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
         return socket.create_server((host, port), family=family)
     except (OSError, OverflowError) as error:
-        number = error.errno if isinstance(error, OSError) else None
-        why = os.strerror(number) if number is not None and number > 0 else str(error)
+        number = getattr(error, "errno", None) or 0  # negative where a name is not known
+        why = os.strerror(number) if number > 0 else getattr(error, "strerror", None) or str(error)
         raise ViewerUnavailable(
             f"cannot listen on {host}, port {port}: {why}; give another --port (0 for any) or --host"
         ) from None

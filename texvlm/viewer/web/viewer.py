@@ -95,7 +95,9 @@ class WebViewer:
         shown = session.advance()
         if shown is not None:
             session.presented()
-        if session.shown is not None and session.shown is not self._copied and self.clients.wants_picture:
+        if session.shown is self._copied:
+            self.clients.publish_nothing()
+        elif session.shown is not None and self.clients.wants_picture:
             with session.stages.stage("copy"):
                 self.clients.publish(take_snapshot(session.engine, session.shown, self._seen))
             self._copied = session.shown
