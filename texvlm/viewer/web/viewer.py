@@ -95,7 +95,7 @@ class WebViewer:
         shown = session.advance()
         if shown is not None:
             session.presented()
-        if session.shown is self._copied:
+        if session.shown is not None and session.shown is self._copied:
             self.clients.publish_nothing()
         elif session.shown is not None and self.clients.wants_picture:
             with session.stages.stage("copy"):
