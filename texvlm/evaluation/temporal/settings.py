@@ -35,8 +35,8 @@ class TimedRun(BaseModel):
 TIMED = (
     TimedRun(model=REAL, sources=1, frames=150),
     TimedRun(model=REAL, sources=8, frames=24),
-    TimedRun(model="ViT-B", sources=1, frames=40),
-    TimedRun(model="ViT-B", sources=8, frames=8),
+    TimedRun(model="ViT-B", sources=1, frames=30),
+    TimedRun(model="ViT-B", sources=8, frames=6),
 )
 
 
