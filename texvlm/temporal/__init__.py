@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from texvlm.temporal.accumulation import Accumulated, TokenAccumulator
 from texvlm.temporal.anchoring import AnchorStep, ContentAnchor
+from texvlm.temporal.change import ChangeRule
 from texvlm.temporal.codec_policy import CodecDecision, CodecPolicy
 from texvlm.temporal.cuts import CutDetector, CutSettings
 from texvlm.temporal.deadline import Deadline
 from texvlm.temporal.encoder import TemporalEncoder
 from texvlm.temporal.exact_check import Agreement, GateLoop, agreement
 from texvlm.temporal.frame_gate import FrameGate, GateDecision, ssim_map
+from texvlm.temporal.gates import Fraction, Gate, Threshold, TopK
 from texvlm.temporal.presets import AUTO, PRESETS, AutoPreset, settings_of
 from texvlm.temporal.priorities import Priorities
 from texvlm.temporal.quality import (
@@ -23,6 +25,9 @@ from texvlm.temporal.quality import (
     StalenessMeter,
 )
 from texvlm.temporal.region_budget import BudgetRegion, RegionPlan, count_in_regions, plan_regions, region_shares
+from texvlm.temporal.reports import Level, ReuseReport, TemporalFeatures
+from texvlm.temporal.reuse import ReuseEncoder
+from texvlm.temporal.run_lengths import RunLengths, encode_clip, run_lengths
 from texvlm.temporal.settings import TemporalSettings, read_settings, settings_text
 from texvlm.temporal.small_pictures import small_picture
 from texvlm.temporal.temporal_reports import EncodeError, TemporalCounters, TemporalReport
@@ -37,6 +42,7 @@ __all__ = [
     "AnchorStep",
     "AutoPreset",
     "BudgetRegion",
+    "ChangeRule",
     "CodecDecision",
     "CodecPolicy",
     "Consistency",
@@ -48,27 +54,38 @@ __all__ = [
     "EncodeError",
     "Flicker",
     "FlickerMeter",
+    "Fraction",
     "FrameGate",
+    "Gate",
     "GateDecision",
     "GateLoop",
     "GhostMeter",
     "Ghosting",
+    "Level",
     "Priorities",
     "RegionPlan",
+    "ReuseEncoder",
+    "ReuseReport",
+    "RunLengths",
     "Staleness",
     "StalenessMeter",
     "TemporalCounters",
     "TemporalEncoder",
+    "TemporalFeatures",
     "TemporalReport",
     "TemporalSettings",
+    "Threshold",
     "TokenAccumulator",
+    "TopK",
     "Transition",
     "TransitionKind",
     "agreement",
     "count_in_regions",
+    "encode_clip",
     "plan_regions",
     "read_settings",
     "region_shares",
+    "run_lengths",
     "settings_of",
     "settings_text",
     "small_picture",
