@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from headline import gpu_line, headline  # beside this script
+from over_time import over_time  # likewise
 
 from texvlm.bench import BenchReport, tables
 from texvlm.bench.gpu import GpuReport, gpu_tables
@@ -128,6 +129,7 @@ def sections() -> dict[str, str]:
     source = f"From [results/parity.json](results/parity.json): transformers {packages['transformers']}, "
     source += f"commit {parity['commit']}, {parity['date'][:10]}; `{parity['command']}`."
     found["parity"] = f"{source}\n\n{rows_of(parity['at_model_size'])}"
+    found["temporal"] = over_time()
     found["resize"] = rows_of(parity["against_resize"])
     return found
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from model_folders import save_vit
 
 import texvlm
 
@@ -66,12 +67,16 @@ def test_it_is_short_and_imports_nothing_private(path):
         assert not any(part.startswith("_") for name in names for part in name.split("."))
 
 
-def test_the_readme_says_what_runs():
+def test_the_readme_says_what_runs(tmp_path):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    first, over_time = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     shown: dict[str, object] = {}
-    exec(block.replace('"scene"', '"scene:320x192"'), shown)  # the same in fewer pixels
+    exec(first.replace('"scene"', '"scene:320x192"'), shown)  # the same in fewer pixels
     assert shown["batch"].flat().shape == (1, 268, 3 * 16 * 16)
+    folder = save_vit(tmp_path / "model").as_posix()
+    shown = {}
+    exec(over_time.replace("vit-tiny-patch16-224", folder).replace("clip.mp4", "scene:160x96"), shown)
+    assert shown["out"].reports[0].tokens_encoded < shown["out"].reports[0].tokens
     for module, names in re.findall(r"`from (texvlm[\w.]*) import ([\w, ]+)`", text):
         exec(f"from {module} import {names}", {})
     for name in set(re.findall(r"(?<!from )\btexvlm\.([A-Za-z]\w*)", text)):

@@ -1,0 +1,54 @@
+"""The README's words on reuse over time, from benchmarks/results/eval-temporal-*.json; used by tables.py."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+SHOWN = ("auto", "l2-fast")
+"""Methods of the table: what chooses for itself, and the cheapest one."""
+NAMES = {"auto": "`TemporalEncoder`", "l2-fast": "threshold 1, gates .15"}
+
+
+def over_time() -> str:
+    """A table of what reuse saves and loses by clip, or that it is not measured yet."""
+    agreement, time = (_rows(name) for name in ("agreement", "time"))
+    if not agreement or not time:
+        return "Not measured yet: there is no result of `texvlm eval temporal` in benchmarks/results/."
+    origin = _read("time")["origin"]
+    machine = origin["machine"]
+    paces = {(row["clip"], row["method"], row["model"], row["sources"]): row["saved"] for row in time}
+    timed = sorted({(row["model"], row["sources"]) for row in time}, key=lambda pair: (pair[0] != "real weights", pair))
+    heads = [f"{'ViT-Ti' if model == 'real weights' else model} x {sources}" for model, sources in timed]
+    lines = [
+        f"ViT-Ti with real weights, {machine['cpu']}, {machine['cores']} cores, commit {origin['commit']}; times saved against "
+        "encoding the same tokens of every frame,\nby model and number of sources; cosines with that, mean / first percentile "
+        "(patch tokens: of all tokens of all frames).",
+        "",
+        "| clip | | tokens encoded | class token | patch tokens | " + " | ".join(heads) + " |",
+        "|" + " --- |" * (5 + len(heads)),
+    ]
+    for row in agreement:
+        if row["layout"] != "uniform" or row["method"] not in SHOWN:
+            continue
+        saved = [paces.get((row["clip"], row["method"], *pair)) for pair in timed]
+        cells = [
+            row["clip"].rsplit(".", 1)[0],
+            NAMES[row["method"]],
+            f"{row['encoded']:.0%}",
+            f"{row['class_mean']:.3f} / {row['class_p1']:.3f}",
+            f"{row['patch_mean']:.3f} / {row['patch_p1']:.3f}",
+            *("-" if ratio is None else f"{ratio:.1f}x" for ratio in saved),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _rows(part: str) -> list[dict[str, Any]]:
+    return _read(part)["rows"] if (RESULTS / f"eval-temporal-{part}.json").exists() else []
+
+
+def _read(part: str) -> dict[str, Any]:
+    return json.loads((RESULTS / f"eval-temporal-{part}.json").read_text(encoding="utf-8"))
