@@ -6,16 +6,18 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 READY := .venv/.ready
+READY_WEB := .venv/.ready-web
 
 # `make gpu PYTHON=python3` and `make gpu WHEELS=dir` take the interpreter as it is; else .venv is set up and used.
 AS_IT_IS := $(WHEELS)$(filter command,$(firstword $(origin PYTHON)))
 GPU_PYTHON := $(if $(AS_IT_IS),$(PYTHON),$(BIN)/python)
 
-.PHONY: help setup demo test lint format bench gpu wheel clean
+.PHONY: help setup demo test test-web lint format bench gpu wheel clean
 
 help:
 	@echo "make demo    encode the procedural scene and write demo/demo.png and demo/preview.mp4"
 	@echo "make test    run the tests"
+	@echo "make test-web  drive the browser viewer in Chromium"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   measure, and write benchmarks/results/"
 	@echo "make gpu     prove and measure the cuda backend on an NVIDIA GPU, and write benchmarks/results/"
@@ -33,6 +35,12 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+test-web: $(READY_WEB)
+	TEXVLM_REQUIRE=browser,webxr $(BIN)/python -m pytest -m browser tests/viewer/web
+
+$(READY_WEB): $(READY) tools/setup_web.sh tests/viewer/web/package.json
+	sh tools/setup_web.sh
 
 lint: $(READY)
 	$(BIN)/python -m pip install -q -e ".[dev]"

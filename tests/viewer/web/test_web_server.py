@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import re
 import socket
 import urllib.error
 import urllib.request
@@ -300,3 +301,9 @@ def test_what_browsers_show_first_can_be_chosen(serve, talk):
     talker.take_until(lambda header: "state" in header)
     assert talker.state["first_mode"] == "changed"
     assert Access(None, frozenset()).refusal(host="any", origin=None, token=None) is None
+
+
+def test_the_program_of_the_documentation_runs():
+    text = (PAGE.parents[3] / "docs" / "viewer-web.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    exec(compile(program, "docs/viewer-web.md", "exec"), {})

@@ -36,6 +36,7 @@ class Served:
         self._stopping = threading.Event()
         self._ready = threading.Event()
         self._error = None
+        self._fixation = None
         self.viewer = self.server = None
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -53,8 +54,11 @@ class Served:
 
     @property
     def fixation(self):
+        """Of the newest picture that this saw; while one is made there is none."""
         shown = self.viewer.session.shown
-        return None if shown is None else tuple(shown.fixations[0])
+        if shown is not None:
+            self._fixation = tuple(shown.fixations[0])
+        return self._fixation
 
     def close(self):
         self._stopping.set()

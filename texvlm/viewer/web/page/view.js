@@ -6,6 +6,7 @@ import { XrView } from "./xr.js";
 const $ = (id) => document.getElementById(id);
 const FIRST_RETRY_MS = 250, LONGEST_RETRY_MS = 4000;
 const NUDGE = 0.02; // of the frame, that an arrow key moves the fixation
+const FORGET_MS = 1000; // a move that no picture shows by then was overtaken by somebody else's
 const TALLEST = 0.68; // of the window, that a picture may take
 const LATENCIES = 1000; // newest ones kept
 
@@ -20,6 +21,7 @@ const view = {
   bitmap: null,
   fixation: [0.5, 0.5],
   mode: "both",
+  room: null, // pixels to fill, where that is not the page's room
   point: moveTo,
   onpicture: () => {},
 };
@@ -95,7 +97,9 @@ function draw(header, bitmap) {
   meter.times.push(performance.now());
   if (meter.times.length > 120) meter.times.shift();
   noteLatency(header.seen);
-  if (picture.fixations.length) view.fixation = picture.fixations[0];
+  // an older picture must not take back a move that is still on its way
+  const moving = [...sentAt.values()].some((at) => at > performance.now() - FORGET_MS);
+  if (picture.fixations.length && (!moving || view.state?.policy)) view.fixation = picture.fixations[0];
   view.onpicture(bitmap);
 }
 
@@ -122,7 +126,8 @@ function roomFor() {
 
 function watch() {
   const ratio = window.devicePixelRatio || 1;
-  send({ watch: view.mode, box: roomFor().map((side) => Math.min(8192, Math.round(side * ratio))) });
+  const room = view.room ?? roomFor().map((side) => Math.round(side * ratio));
+  send({ watch: view.mode, box: room.map((side) => Math.min(8192, side)) });
 }
 
 function setMode(mode) {

@@ -81,8 +81,8 @@ export class XrView {
   }
 
   async start(session) {
-    const gl = (this.gl = document.createElement("canvas").getContext("webgl", { xrCompatible: true, antialias: true }));
-    if (!gl) throw new Error("no WebGL here");
+    const gl = (this.gl = document.createElement("canvas").getContext("webgl2", { xrCompatible: true, antialias: true }));
+    if (!gl) throw new Error("no WebGL 2 here");
     this.program = build(gl);
     this.places = Object.fromEntries(["projection", "eye", "box", "depth", "picture", "mark"].map((name) => [name, gl.getUniformLocation(this.program, name)]));
     gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer());
@@ -97,6 +97,7 @@ export class XrView {
     this.frames = 0;
     this.fresh = this.view.bitmap;
     this.view.onpicture = (bitmap) => { this.fresh = bitmap; };
+    this.view.room = this.view.state?.size ?? null; // the headset has more pixels than the page
     this.view.setMode(MODE);
     this.button.textContent = "Leave VR";
     session.requestAnimationFrame((time, frame) => this.frame(time, frame));
@@ -105,6 +106,7 @@ export class XrView {
   left() {
     this.session = null;
     this.view.onpicture = () => {};
+    this.view.room = null;
     this.view.setMode(this.before);
     this.button.textContent = "Enter VR";
     this.gl?.getExtension("WEBGL_lose_context")?.loseContext();
@@ -161,9 +163,9 @@ export class XrView {
     if (!this.fresh) return;
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, this.fresh);
     this.fresh = null;
-    for (const [name, value] of [["WRAP_S", "CLAMP_TO_EDGE"], ["WRAP_T", "CLAMP_TO_EDGE"], ["MIN_FILTER", "LINEAR"], ["MAG_FILTER", "LINEAR"]]) {
-      gl.texParameteri(gl.TEXTURE_2D, gl[`TEXTURE_${name}`], gl[value]);
-    }
+    gl.generateMipmap(gl.TEXTURE_2D); // thin lines, seen from afar
+    const sampling = { WRAP_S: "CLAMP_TO_EDGE", WRAP_T: "CLAMP_TO_EDGE", MIN_FILTER: "LINEAR_MIPMAP_LINEAR", MAG_FILTER: "LINEAR" };
+    for (const [name, value] of Object.entries(sampling)) gl.texParameteri(gl.TEXTURE_2D, gl[`TEXTURE_${name}`], gl[value]);
   }
 
   box(box, depth, mark) {
