@@ -23,9 +23,9 @@ def over_time() -> str:
     timed = sorted({(row["model"], row["sources"]) for row in time}, key=lambda pair: (pair[0] != "real weights", pair))
     heads = [f"{'ViT-Ti' if model == 'real weights' else model} x {sources}" for model, sources in timed]
     lines = [
-        f"ViT-Ti with real weights, {machine['cpu']}, {machine['cores']} cores, commit {origin['commit']}; times saved against "
-        "encoding the same tokens of every frame,\nby model and number of sources; cosines with that, mean / first percentile "
-        "(patch tokens: of all tokens of all frames).",
+        f"ViT-Ti with real weights, {machine['cpu']}, {machine['cores']} cores, commit {origin['commit']}; times\n"
+        "saved against encoding the same tokens of every frame, by model and number of sources; cosines with that,\n"
+        "mean / first percentile (patch tokens: of all tokens of all frames).",
         "",
         "| clip | | tokens encoded | class token | patch tokens | " + " | ".join(heads) + " |",
         "|" + " --- |" * (5 + len(heads)),

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import threading
 import time
@@ -78,6 +79,7 @@ def main() -> None:
     parser.add_argument("--chromium", default=shutil.which("chromium"))
     arguments = parser.parse_args()
     runs: dict[str, Any] = {}
+    load = os.getloadavg()[0]  # what others were doing
     with sync_playwright() as playwright:
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
         browser = playwright.chromium.launch(executable_path=arguments.chromium, args=flags)
@@ -108,6 +110,7 @@ def main() -> None:
         "command": f"python benchmarks/viewer_web.py --seconds {arguments.seconds:g} --backend {arguments.backend}",
         "chromium": version,
         "input": SCENE,
+        "load_before": round(load, 1),
         "runs": runs,
     }
     path = HERE / "results" / "viewer-web.json"
