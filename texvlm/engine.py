@@ -340,6 +340,10 @@ class Engine(GlTextureVerbs):
         """(width, height) of a source's resident frame, or None before its first one."""
         return self._store.frame_size(source)
 
+    def frame_pts(self, source: int = 0) -> float:
+        """Presentation time of a source's newest frame, seconds; NaN where it is not known."""
+        return float(self._pts[source])
+
     def read_level(self, level: int = 0, *, source: int = 0) -> NDArray[np.generic]:
         """A copy of what is stored of one mip level, (height, width, channels)."""
         with self._guard.call("read_level"):

@@ -128,6 +128,17 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(encoder, given, says):
     assert temporal(batch(encoder, (0, frame, 0.05))).reports[0].tokens_encoded == 0
 
 
+def test_motion_that_is_no_field_is_refused_by_name(encoder):
+    temporal = TemporalEncoder(encoder, CAREFUL)
+    with pytest.raises(TypeError, match=r"motion of source 0 is a ndarray; give a MotionField"):
+        temporal(batch(encoder, (0, picture(SIZE, 1), 0.0)), motion={0: np.zeros((4, 4, 2))})
+
+
+def test_half_a_turn_is_refused():
+    with pytest.raises(ValueError, match=r"refresh of 1\.5 tokens"):
+        replace(CAREFUL, refresh=1.5)
+
+
 def test_two_views_of_a_source_are_refused(encoder):
     frame = picture(SIZE, 1)
     with pytest.raises(ValueError, match="one view of each source"):

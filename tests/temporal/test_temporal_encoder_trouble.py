@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from reuse_scenes import View, assert_equal, batch_of, picture, small_vit, uniform
@@ -193,3 +195,69 @@ def test_a_true_pan_is_followed():
 def test_a_grid_without_motion_is_refused():
     with pytest.raises(ValueError, match="a grid that moves along needs"):
         TemporalEncoder(small_vit(), grid=AnchoredGrid())
+
+
+def test_an_encoder_that_raises_under_a_moving_grid_gives_the_full_frame_at_its_true_places(monkeypatch):
+    encoder = small_vit(image_size=64)
+    temporal = TemporalEncoder(encoder, SETTINGS, motion=Motion(pan(2)), grid=AnchoredGrid(patch=PATCH, side=8))
+    wide = picture((200, 96), 5)
+    with Engine(
+        backend="cpu", layout=UniformGrid(patch=PATCH, side=8), threshold=0, mean=encoder.mean, std=encoder.std
+    ) as engine:
+        engine.submit(np.ascontiguousarray(wide[:, :160]), pts=0)
+        temporal.step(engine)
+        engine.submit(np.ascontiguousarray(wide[:, 2:162]), pts=1 / 25)  # the places that the model is told lag behind
+        with monkeypatch.context() as patch:
+            Failing(encoder, patch, lambda call, _: call == 1)
+            out = temporal.step(engine)
+        assert out.reports[0].reason == "encoder failed"
+        x, y = out.features.rows[0]["x"][0], out.features.rows[0]["y"][0]
+        true = encoder(engine.tokens(layout=AnchoredGrid(patch=PATCH, side=8, origin=(float(x) - 4, float(y) - 4))))
+        assert_equal(out, true)
+        engine.submit(np.ascontiguousarray(wide[:, 4:164]), pts=2 / 25)
+        after = temporal.step(engine).reports[0]  # and what is kept is found again
+    assert after.tokens_encoded <= 4 * 96 // 8
+
+
+@pytest.mark.parametrize("bad", [{"sources": [0, 1]}, {"sources": [0, 0]}, {"sources": [0, 2]}, {"sources": [0, 9]}])
+def test_a_step_that_is_refused_leaves_motion_and_grids_as_they_were(bad):
+    encoder = small_vit(image_size=64)
+    motion = Motion(pan(4))
+    temporal = TemporalEncoder(encoder, SETTINGS, motion=motion, grid=AnchoredGrid(patch=PATCH, side=8))
+    wide = picture((200, 96), 5)
+    with Engine(
+        sources=3,
+        backend="cpu",
+        layout=UniformGrid(patch=PATCH, side=8),
+        threshold=0,
+        mean=encoder.mean,
+        std=encoder.std,
+    ) as engine:
+        for at in range(3):
+            for source in range(2):
+                engine.submit(np.ascontiguousarray(wide[:, 4 * at : 4 * at + 160]), source=source, pts=1 + at / 25)
+            temporal.step(engine)
+        engine.submit(np.ascontiguousarray(wide[:, 12:172]), source=0, pts=2)
+        engine.submit(np.ascontiguousarray(wide[:, 12:172]), source=1, pts=0)
+        asked = motion.asked
+        with pytest.raises(ValueError, match=r"source 1: a frame of 0 s|each once|has no frame"):
+            temporal.step(engine, **bad)
+        assert motion.asked == asked
+        assert temporal.step(engine, sources=[0]).reports[0].tokens_encoded <= 4 * 96 // 8
+
+
+@pytest.mark.parametrize("fixations", [(0.1, 0.2, 0.3), (float("nan"), 0.5), [(0.5, 0.5)] * 2])
+def test_fixations_of_another_shape_are_one_error(fixations):
+    encoder = small_vit(image_size=64)
+    with Engine(backend="cpu", layout=UniformGrid(patch=PATCH, side=8), mean=encoder.mean, std=encoder.std) as engine:
+        engine.submit(picture(SIZE, 1))
+        with pytest.raises(ValueError, match=r"fixations of shape .* accepted: \(2,\) or \(sources, 2\), finite"):
+            TemporalEncoder(encoder, SETTINGS).step(engine, fixations)
+
+
+def test_counters_become_json_with_their_reasons():
+    _, temporal = walk(Motion(pan(3)), Clock())
+    told = json.loads(json.dumps(temporal.counters.as_dict()))
+    assert told["whole"] == dict(temporal.counters.whole)
+    assert told["whole"]["first frame"] == 1
+    assert told["fallbacks"]["warp"] >= 1

@@ -40,7 +40,7 @@ class ChangeRule:
             raise ValueError(f"measure {self.measure!r}; accepted: 'mean', 'max'")
         if self.max_age is not None and self.max_age < 1:
             raise ValueError(f"max_age of {self.max_age} frames; accepted: 1 or more, or None")
-        if self.refresh < 0:
+        if self.refresh < 0 or self.refresh != int(self.refresh):
             raise ValueError(f"refresh of {self.refresh} tokens a frame; accepted: 0 or more")
 
     def stale(self, change: torch.Tensor, ages: torch.Tensor) -> torch.Tensor:

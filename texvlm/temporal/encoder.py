@@ -30,7 +30,7 @@ from texvlm.motion.opening import open_motion
 from texvlm.motion.source import MotionSource
 from texvlm.temporal.deadline import Deadline
 from texvlm.temporal.exact_check import CheckTurns
-from texvlm.temporal.following import BUSY, Follower
+from texvlm.temporal.following import BUSY, Follower, check_steps
 from texvlm.temporal.gates import Gate, Threshold
 from texvlm.temporal.plain_views import temporal_report, warp_error_of
 from texvlm.temporal.presets import AUTO, PRESETS, FrameFacts, settings_of
@@ -239,11 +239,11 @@ class TemporalEncoder:
         if not listed:
             raise ValueError("no source to take a step of; submit a frame first")
         points = np.asarray(fixations, np.float64)
-        points = np.broadcast_to(points, (len(listed), 2)) if points.ndim == 1 else points
-        if points.shape != (len(listed), 2):
-            raise ValueError(
-                f"fixations of shape {points.shape} for {len(listed)} sources; accepted: (2,) or (sources, 2)"
-            )
+        points = np.broadcast_to(points, (len(listed), 2)) if points.shape == (2,) else points
+        if points.shape != (len(listed), 2) or not np.isfinite(points).all():
+            seen = f"fixations of shape {points.shape} for {len(listed)} sources"
+            raise ValueError(f"{seen}; accepted: (2,) or (sources, 2), finite")
+        check_steps(engine, listed, self._watched)  # before anything learns of the frames
         hints: dict[int, Hint] = {}
         groups: dict[Layout | None, list[int]] = {}
         for source in listed:
@@ -278,13 +278,12 @@ class TemporalEncoder:
         if len(set(sources)) != len(sources):
             raise ValueError(f"views of sources {sources}; accepted: one view of each source in a call")
         for view, source in enumerate(sources):
-            watched, pts = self._watched.get(source), float(batch.pts[view])
-            if watched is not None and pts < watched.pts:
-                raise ValueError(
-                    f"source {source}: a frame of {pts:g} s after one of {watched.pts:g} s; give frames in the order "
-                    f"of time, or reset({source}) to start again"
-                )
+            if source in self._watched:
+                self._watched[source].check_time(source, float(batch.pts[view]))
             if source in motion:
+                if not isinstance(motion[source], MotionField):
+                    kind = type(motion[source]).__name__
+                    raise TypeError(f"motion of source {source} is a {kind}; give a MotionField")
                 motion[source].check_frame((int(batch.sizes[view, 0]), int(batch.sizes[view, 1])))
 
     def run(self, batch: TokenBatch, hints: Mapping[int, Hint]) -> TemporalFeatures:

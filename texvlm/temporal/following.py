@@ -5,8 +5,9 @@ engine, source -> cut? -> motion, in time and believed -> the camera's part -> w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
+from texvlm.engine import Engine
 from texvlm.fixation.scene import Resident
 from texvlm.frames import Frame
 from texvlm.layouts.anchored import AnchoredGrid
@@ -17,10 +18,29 @@ from texvlm.temporal.anchoring import LAG, ContentAnchor
 from texvlm.temporal.guarded_motion import GuardedMotion
 from texvlm.temporal.settings import TemporalSettings
 from texvlm.temporal.transitions import Transition
-from texvlm.temporal.watched import Hint
+from texvlm.temporal.watched import Hint, Watched
 
 BUSY = 0.15
 """Stale share of late below which nobody asks how the camera moves."""
+
+
+def check_steps(engine: Engine, sources: Sequence[int], known: Mapping[int, Watched]) -> None:
+    """Refuse frames of which no step can be taken; changes nothing.
+
+    Args:
+        engine: holds the frames.
+        sources: of the frames.
+        known: sources of which steps were taken.
+    Raises:
+        ValueError: a source twice, one without a frame, or a frame from before the last one.
+    """
+    if len(set(sources)) != len(sources):
+        raise ValueError(f"sources {list(sources)}; accepted: each once in a step")
+    for source in sources:
+        if source not in range(engine.sources) or engine.frame_size(source) is None:
+            raise ValueError(f"source {source!r} of {engine.sources} has no frame; submit one first")
+        if source in known:
+            known[source].check_time(source, engine.frame_pts(source))
 
 
 class Follower:

@@ -70,7 +70,7 @@ class ReuseReport:
 
     def __repr__(self) -> str:
         return (
-            f"ReuseReport(source={self.source}, {self.level} {self.reason!r}, "
+            f"{type(self).__name__}(source={self.source}, {self.level} {self.reason!r}, "
             f"encoded={self.tokens_encoded}/{self.tokens}, oldest={self.oldest}, "
             f"worst_deviation={self.worst_deviation:.2f}, flops={self.flops / max(self.flops_full, 1):.1%})"
         )

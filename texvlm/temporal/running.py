@@ -91,6 +91,7 @@ class ViewRunner:
                     "encoder failed",
                     "encoder",
                 )
+                plan.hint.settle()
                 self._counters.fallbacks["encoder"] += 1
                 try:
                     parts += self._group(batch, [plan])

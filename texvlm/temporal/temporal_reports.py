@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 
 from texvlm.errors import TexvlmError
 from texvlm.temporal.exact_check import Agreement
@@ -88,7 +88,12 @@ class TemporalCounters:
 
     def as_dict(self) -> dict[str, object]:
         """For reports; JSON-compatible."""
-        return asdict(self)
+        # asdict makes another Counter of a Counter's items: it would count the pairs
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+
+
+def _plain(value: int | Counter[str]) -> object:
+    return dict(value) if isinstance(value, Counter) else value
 
 
 class EncodeError(TexvlmError):

@@ -137,6 +137,14 @@ class Watched:
             GateLoop(settings.gate, settings.target_cosine),
         )
 
+    def check_time(self, source: int, pts: float) -> None:
+        """ValueError where time goes backwards. Unknown times (NaN) and a frame given again are accepted."""
+        if pts < self.pts:
+            raise ValueError(
+                f"source {source}: a frame of {pts:g} s after one of {self.pts:g} s; give frames in the order "
+                f"of time, or reset({source}) to start again"
+            )
+
     @property
     def nbytes(self) -> int:
         """Bytes of the tensors kept here."""
