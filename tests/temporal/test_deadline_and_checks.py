@@ -63,6 +63,12 @@ def test_fewer_tokens_come_last_and_come_back():
     assert deadline.tokens > 300
 
 
+@pytest.mark.parametrize("target_ms", [None, 5.0])
+def test_a_view_of_no_tokens_cannot_be_asked_for(target_ms):
+    with pytest.raises(ValueError, match="full_tokens is 0; accepted: tokens of a view, 1 or more"):
+        Deadline(target_ms, 0)
+
+
 def test_no_deadline_is_no_relief():
     deadline = Deadline(None)
     assert set(run(deadline, rows=100, ms_a_row=9.0, calls=5)) == {0}

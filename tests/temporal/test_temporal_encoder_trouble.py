@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -190,6 +191,23 @@ def test_a_true_pan_is_followed():
     assert {report.level for report in reports[2:]} == {"L3"}
     # what enters and what leaves: a column and a bit either side, of 20
     assert max(report.tokens_encoded for report in reports[2:]) <= 4 * rows < columns * rows / 4
+
+
+def test_held_frames_count_towards_ages_after_an_exact_check_that_kept_nothing():
+    settings = replace(SETTINGS, cut_bar=0.42, flash="hold", check_every=5)
+    encoder = small_vit(image_size=64)
+    temporal = TemporalEncoder(encoder, settings, motion=Motion(pan(0)), grid=AnchoredGrid(patch=PATCH, side=8))
+    frame = 0.4 * picture((160, 96), 5)
+    reports = []
+    with Engine(
+        layout=UniformGrid(patch=PATCH, side=8), backend="cpu", threshold=0, mean=encoder.mean, std=encoder.std
+    ) as engine:
+        for at in range(9):
+            engine.submit(frame + np.float32(0.6) if at == 4 else frame, pts=at / 25)
+            reports.append(temporal.step(engine).reports[0])
+    assert [at for at, report in enumerate(reports) if report.reason == "flash"] == [4]
+    assert [at for at, report in enumerate(reports) if report.check is not None] == [6]
+    assert [report.oldest for report in reports] == [0, 1, 2, 3, 4, 5, 0, 7, 8]
 
 
 def test_a_grid_without_motion_is_refused():

@@ -46,6 +46,8 @@ class Deadline:
     def __post_init__(self) -> None:
         if self.target_ms is not None and not 0 < self.target_ms < math.inf:
             raise ValueError(f"deadline of {self.target_ms} ms; accepted: above 0, or None")
+        if self.full_tokens is not None and self.full_tokens < 1:
+            raise ValueError(f"full_tokens is {self.full_tokens}; accepted: tokens of a view, 1 or more, or None")
         if self.target_ms is not None and self.full_tokens is not None:
             least = max(self.full_tokens // 4, 1)
             self._fewer = LatencyController(self.target_ms, least, self.full_tokens)

@@ -353,7 +353,8 @@ class TemporalEncoder:
         watched, hint = self._watched[plan.source], plan.hint
         pts = float(batch.pts[plan.view])
         if plan.way == "reuse":
-            report = watched.with_held_frames(report, again=pts == watched.pts)
+            renewed = plan.check is None or hint.step is None
+            report = watched.with_held_frames(report, again=pts == watched.pts, renewed=renewed)
         watched.pts = watched.pts if pts != pts else pts
         stale = report.tokens_encoded / max(report.tokens, 1)
         used = plan.way == "reuse" and plan.check is None and not plan.whole and report.reason != "first frame"

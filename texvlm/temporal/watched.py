@@ -216,17 +216,21 @@ class Watched:
             _flops=0,
         )
 
-    def with_held_frames(self, report: ReuseReport, *, again: bool) -> ReuseReport:
+    def with_held_frames(self, report: ReuseReport, *, again: bool, renewed: bool) -> ReuseReport:
         """A report of reuse whose ages count the frames that were held, too.
 
         Args:
             report: of the view, as ReuseEncoder gives it.
             again: the same frame was given again.
+            renewed: what is kept was made of this view where all of it was encoded.
         """
         if not self._holds:
             return report
         if report.level == "L0":
-            self._holds.clear()
+            if renewed:
+                self._holds.clear()
+            for hold in self._holds:
+                hold.since += 0 if again else 1
             return report
         ages = report.ages
         for hold in self._holds:
