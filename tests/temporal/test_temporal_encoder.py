@@ -52,6 +52,15 @@ def test_a_first_frame_is_encoded_and_the_same_again_is_not(encoder):
     assert temporal.counters.whole == {"first frame": 1}
 
 
+def test_state_made_in_inference_mode_serves_outside_of_it(encoder):
+    temporal = TemporalEncoder(encoder, CAREFUL)
+    frames = [painted(picture(SIZE, 1), (8 * at, 4), 12, at) for at in range(4)]
+    for at, frame in enumerate(frames):
+        with torch.inference_mode(at % 2 == 0):
+            out = temporal(batch(encoder, (0, frame, at / 25)))
+        assert not out.features.tokens.is_inference()
+
+
 def test_a_cut_leaves_no_old_token_though_a_part_looks_the_same(encoder):
     temporal = TemporalEncoder(encoder, CAREFUL)
     old, new = picture(SIZE, 1), picture(SIZE, 2)

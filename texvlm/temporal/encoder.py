@@ -171,6 +171,7 @@ class TemporalEncoder:
 
     # ------------------------------------------------------------------ calls
 
+    @torch.inference_mode(mode=False)  # what is kept outlives a caller's inference mode
     @torch.no_grad()
     def __call__(
         self,
@@ -211,6 +212,7 @@ class TemporalEncoder:
             hints[source].transition = self._shots.update(source, picture, self.settings(source), times[source])
         return self.run(batch, hints)
 
+    @torch.inference_mode(mode=False)
     @torch.no_grad()
     def step(
         self,
