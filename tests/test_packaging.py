@@ -33,6 +33,8 @@ def test_the_wheel_is_pure_and_whole(wheel):
                 assert f"texvlm/{path.relative_to(ROOT)}" in names
     modules = {str(p.relative_to(ROOT)) for p in (ROOT / "texvlm").rglob("*.py")}
     assert modules <= names
+    page = {f"texvlm/viewer/web/page/{name}" for name in ("index.html", "view.css", "view.js", "draw.js", "xr.js")}
+    assert page <= names
     assert "texvlm/py.typed" in names
     assert not any(name.startswith("tests/") for name in names)
 
