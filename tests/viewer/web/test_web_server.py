@@ -6,21 +6,26 @@ import io
 import json
 import random
 import re
+import shutil
 import socket
+import ssl
+import subprocess
 import urllib.error
 import urllib.request
 
 import numpy as np
 import pytest
 from PIL import Image
+from required import unavailable
 from viewer.web.web_rig import Served, Talker, serve_film, wait_until
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
 from texvlm.errors import SourceError, ViewerUnavailable
 from texvlm.viewer import PictureMode, ViewSettings
 from texvlm.viewer.web.access import Access
 from texvlm.viewer.web.clients import MOST_CLIENTS
-from texvlm.viewer.web.messages import LONGEST_MESSAGE
+from texvlm.viewer.web.messages import LONGEST_MESSAGE, read_packet
 from texvlm.viewer.web.server import PAGE, PAGE_FILES
 
 
@@ -244,6 +249,23 @@ def test_where_the_network_reaches_it_a_token_is_asked_for(serve, talk):
     assert get(served, f"/?token={token}")[0] == 200
     assert get(served, f"/picture.png?token={token}")[0] == 200
     talk(served, token=token).take()
+
+
+def test_it_speaks_https_where_a_certificate_is_given(serve, tmp_path):
+    if shutil.which("openssl") is None:
+        unavailable("openssl", "no openssl here to make a certificate with")
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
+    subprocess.run([*command.split(), *names], check=True, capture_output=True)
+    served = serve(certificate=certificate, key=key)
+    assert served.server.url.startswith("https://127.0.0.1:")
+    trusted = ssl.create_default_context(cafile=certificate)
+    with urllib.request.urlopen(served.server.url, timeout=10, context=trusted) as page:
+        assert page.read() == (PAGE / "index.html").read_bytes()
+    url = served.server.url.replace("https", "wss") + "socket"
+    with connect(url, ssl=trusted, origin=served.server.url.rstrip("/")) as client:
+        assert read_packet(client.recv(10))[0]["packet"] == 1
 
 
 def test_it_serves_again_on_the_same_port(serve, talk):
