@@ -237,7 +237,9 @@ def test_bytes_of_a_slot_are_those_allocated(by_difference):
     sizes = {}
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
         cache = cache_of(encoder, slots=slots, dtype=dtype, by_difference=by_difference)
-        cache.run(next(walk(slots)), [0, 1, 2], forced=forced_of(3, first=True), gates=Threshold(0))
+        hidden = next(walk(slots))
+        cache.run(hidden, [0, 1, 2], forced=forced_of(3, first=True), gates=Threshold(0))
+        cache.run(hidden, [0, 1, 2], forced=forced_of(3, first=False), gates=Threshold(1e9))  # few rows: sums are kept
         kept = [tensor for block in cache._kept for tensor in block.values()]
         kept += [tensor for sums in cache._sums for parts in sums._sums.values() for tensor in parts]
         assert cache.slot_bytes * slots == sum(tensor.nbytes for tensor in kept)

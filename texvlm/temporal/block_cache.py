@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from texvlm.temporal.attention_cache import AttentionCache
+from texvlm.temporal.attention_cache import SHARE, AttentionCache
 from texvlm.temporal.block_parts import BlockParts
 from texvlm.temporal.gates import GatePlan
 from texvlm.temporal.row_gates import Place, RowGates, Taken, keep, row_gates
@@ -219,12 +219,30 @@ class BlockCache:
         for view, (slot, (rows, key, value)) in enumerate(zip(slots, parts, strict=True)):
             states = (kept["query"][slot], kept["key"][slot], kept["value"][slot])
             hidden = None if padding is None else padding[view]
+            if len(rows) > SHARE * self.rows:
+                sums.forget(slot)  # with so much that is new, the fused kernel is cheaper than sums to go on from
+                mixed.append(self._at_once(self._parts[block], *states, hidden))
+                touched.append(4 * self.rows * self.rows * self.width)
+                continue
             if settled[view]:
                 mixed.append(sums.update(slot, *states, hidden, rows=rows, old_key=key, old_value=value))
             else:
                 mixed.append(sums.renew(slot, *states, hidden))
             touched.append(4 * sums.products * self.width)
         return torch.stack(mixed), torch.tensor(touched, dtype=torch.float64, device=taken.device)
+
+    def _at_once(
+        self,
+        parts: BlockParts,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        padding: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Attention of all rows of one view, (rows, width) each, keeping nothing."""
+        q, k, v = (_heads(part.float()[None], parts.heads) for part in (query, key, value))
+        seen = None if padding is None else ~padding[None, None, None]
+        return scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=parts.scaling)[0].transpose(0, 1).flatten(1)
 
     def _attend(
         self,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, cast, runtime_checkable
 
 import torch
 
@@ -107,4 +107,4 @@ class Given:
 
 def gate_at(plan: GatePlan, block: int, site: Site) -> Gate:
     """The gate of one place."""
-    return plan if isinstance(plan, Gate) else plan(block, site)
+    return cast(Gate, plan) if hasattr(plan, "select") else plan(block, site)

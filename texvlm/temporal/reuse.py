@@ -22,7 +22,7 @@ from texvlm.motion.field import MotionField
 from texvlm.temporal.block_parts import full_flops, parts_of
 from texvlm.temporal.block_reuse import BlockReuse
 from texvlm.temporal.change import ChangeRule
-from texvlm.temporal.gates import Gate, GatePlan, Threshold
+from texvlm.temporal.gates import GatePlan, Threshold
 from texvlm.temporal.input_reuse import InputReuse
 from texvlm.temporal.reports import Level, ReuseReport, TemporalFeatures
 from texvlm.temporal.source_memory import SourceMemory, Verdict
@@ -78,7 +78,7 @@ class ReuseEncoder:
         if level in ("L2", "L3"):
             parts_of(encoder)
             gates = Threshold() if gates is None else gates
-            if not (isinstance(gates, Gate) or callable(gates)):
+            if not (hasattr(gates, "select") or callable(gates)):
                 raise TypeError(
                     f"gates are a {type(gates).__name__}; give a Gate, such as Threshold(0.1), or a GatePlan"
                 )

@@ -34,9 +34,9 @@ class TimedRun(BaseModel):
 
 TIMED = (
     TimedRun(model=REAL, sources=1, frames=150),
-    TimedRun(model=REAL, sources=8, frames=24),
-    TimedRun(model="ViT-B", sources=1, frames=30),
-    TimedRun(model="ViT-B", sources=8, frames=6),
+    TimedRun(model=REAL, sources=8, frames=12),
+    TimedRun(model="ViT-B", sources=1, frames=20),
+    TimedRun(model="ViT-B", sources=8, frames=4),
 )
 
 
