@@ -12,7 +12,7 @@ import torch
 from reuse_scenes import assert_equal, look, painted, picture, small_vit, uniform
 from torch import nn
 
-from texvlm.temporal.block_parts import full_flops
+from texvlm.temporal.block_parts import full_flops, parts_of
 from texvlm.temporal.gates import Fraction, Threshold, TopK
 from texvlm.temporal.reports import Level
 from texvlm.temporal.reuse import ReuseEncoder
