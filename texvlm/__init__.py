@@ -10,8 +10,9 @@ fixations are (u, v), the frame spanning 0..1; inside, everything is level-0 tex
 
 Layers of the package; a module imports from those to its right only:
 
-    cli -> viewer -> bench -> encode -> store -> video_models -> temporal -> encoders -> drawing -> motion, xr -> engine
-        -> budget, gaze -> fixation -> sources, tokens -> backends -> layouts, device_frames -> yuv -> frames -> pyramid, visual_field -> regions -> errors
+    cli -> viewer -> bench -> encode -> store -> video_models -> temporal -> encoders -> drawing -> motion, xr
+        -> engine -> budget, gaze -> fixation -> sources, tokens -> backends -> layouts, device_frames -> yuv
+        -> frames -> pyramid, visual_field -> regions -> errors
 
 Importing this package loads nothing heavy; names are resolved when first used.
 """
