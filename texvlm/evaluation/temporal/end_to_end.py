@@ -22,7 +22,7 @@ from texvlm.evaluation.cost import DENSE_SIDE, MODELS, QUICK_MODELS
 from texvlm.evaluation.report import Origin
 from texvlm.evaluation.temporal.clips import Clip
 from texvlm.evaluation.temporal.engines import open_engine
-from texvlm.evaluation.temporal.methods import Method, Methods, Moment, choose
+from texvlm.evaluation.temporal.methods import Guided, Method, Methods, Moment, choose
 from texvlm.evaluation.temporal.peers import Full
 from texvlm.evaluation.temporal.report import Dense, EndToEndPart, Way, shorten
 from texvlm.evaluation.temporal.settings import TemporalSettings
@@ -41,9 +41,15 @@ FRAMES = 60
 
 
 def run_end_to_end(
-    settings: TemporalSettings, origin: Origin, clips: Sequence[Clip], methods: Methods, *, tell: Tell
+    settings: TemporalSettings,
+    origin: Origin,
+    clips: Sequence[Clip],
+    methods: Methods,
+    *,
+    guide: Encoder | None = None,
+    tell: Tell,
 ) -> EndToEndPart:
-    """Measure."""
+    """Measure; a `guide` with trained weights says which rows pass, see Guided."""
     name = next(iter(QUICK_MODELS)) if settings.quick else MODEL
     shape = (QUICK_MODELS if settings.quick else MODELS)[name]
     encoder = untrained_vit(shape.width, shape.blocks, shape.heads, image=64 if settings.quick else 224)
@@ -55,7 +61,7 @@ def run_end_to_end(
         part.dense.append(dense)
         for index, method in enumerate(contestants, 1):
             tell(f"end-to-end: {method.name}, {clip.name}", index, len(contestants) + 1)
-            part.rows.append(_way(encoder, clip, method, dense, settings))
+            part.rows.append(_way(encoder, clip, method, dense, settings, guide))
     return part
 
 
@@ -67,8 +73,15 @@ class _Stages:
     make: list[float] = field(default_factory=list)
     encode: list[float] = field(default_factory=list)
 
-    def play(self, clip: Clip, frames: int, make: Callable[[Frame], TokenBatch], encode: Callable[..., object]) -> None:
-        """Play a clip; the first frame is not timed."""
+    def play(
+        self,
+        clip: Clip,
+        frames: int,
+        make: Callable[[Frame], TokenBatch],
+        encode: Callable[..., object],
+        rehearse: Callable[[TokenBatch], object] | None = None,
+    ) -> None:
+        """Play a clip; the first frame is not timed, nor is what is rehearsed."""
         playing = clip.open()
         with torch.inference_mode():
             for index in range(frames + 1):
@@ -79,11 +92,14 @@ class _Stages:
                 marks.append(time.perf_counter())
                 batch = make(frame)
                 marks.append(time.perf_counter())
+                if rehearse is not None:
+                    rehearse(batch)
+                start = time.perf_counter()
                 encode(batch, index, frame)
-                marks.append(time.perf_counter())
+                spent = [*np.diff(marks), time.perf_counter() - start]
                 if index:
-                    for stage, spent in zip((self.decode, self.make, self.encode), np.diff(marks), strict=True):
-                        stage.append(float(spent))
+                    for stage, seconds in zip((self.decode, self.make, self.encode), spent, strict=True):
+                        stage.append(float(seconds))
 
     def means_ms(self) -> dict[str, float]:
         """Mean of each stage and of the whole, milliseconds."""
@@ -114,13 +130,19 @@ def _dense(encoder: Encoder, clip: Clip, settings: TemporalSettings) -> Dense:
     return row
 
 
-def _way(encoder: Encoder, clip: Clip, method: Method, dense: Dense, settings: TemporalSettings) -> Way:
+def _way(
+    encoder: Encoder, clip: Clip, method: Method, dense: Dense, settings: TemporalSettings, guide: Encoder | None
+) -> Way:
     """One method over the clip; decoding goes on in turns with it, as in a program."""
     layout = settings.layouts[0]
     size = next(clip.open()).size
     stages = _Stages()
     tokens = 0
     method.begin(encoder, 1)
+    rehearse = None
+    if guide is not None and isinstance(method, Guided):
+        method.follow(encoder, guide)
+        rehearse = method.rehearse
     with open_engine(settings, layout, size, encoder) as engine:
 
         def make(frame: Frame) -> TokenBatch:
@@ -132,7 +154,7 @@ def _way(encoder: Encoder, clip: Clip, method: Method, dense: Dense, settings: T
             tokens = batch.pixels.shape[1]
             method.step(batch, Moment(index, (frame,), engine))
 
-        stages.play(clip, min(FRAMES, settings.frames - 1), make, encode)
+        stages.play(clip, min(FRAMES, settings.frames - 1), make, encode, rehearse)
     means = stages.means_ms()
     row = Way(
         clip=clip.name,

@@ -107,7 +107,8 @@ def _run(
 ) -> Part:
     origin = origin_now(settings, "random weights" if encoder is None else encoder.name, torch.get_num_threads())
     if name == "end-to-end" or encoder is None:
-        part: Part = run_end_to_end(settings, origin, clips, methods, tell=tell)
+        guide = None if settings.quick else _model(settings)
+        part: Part = run_end_to_end(settings, origin, clips, methods, guide=guide, tell=tell)
         return part.model_copy(update={"load_after": load_average()})
 
     def save(part: Part) -> None:
