@@ -11,7 +11,10 @@ from collections.abc import Sequence
 
 from texvlm.profiling import is_available
 
-KERNELS = "regex:^(refresh|build_tail|sample|place_tokens|place_sunflower|plan_quadtree|read_level|keep_picture|match_blocks)$"
+KERNELS = (
+    "regex:^(refresh|build_tail|sample|place_tokens|place_sunflower|plan_quadtree|read_level"
+    "|keep_picture|match_blocks)$"
+)
 """texvlm's own kernels; torch's are left out."""
 
 
