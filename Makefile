@@ -34,7 +34,7 @@ demo: $(READY)
 	$(BIN)/texvlm demo --out demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not browser"
 
 test-web: $(READY_WEB)
 	TEXVLM_REQUIRE=browser,webxr $(BIN)/python -m pytest -m browser tests/viewer/web
