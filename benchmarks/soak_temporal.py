@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 
 from texvlm.encoders import load
+from texvlm.evaluation.report import Origin
 from texvlm.evaluation.temporal.clips import find_clips
 from texvlm.evaluation.temporal.contestants import CONTESTANTS
 from texvlm.evaluation.temporal.methods import choose
-from texvlm.evaluation.temporal.report import origin_now
 from texvlm.evaluation.temporal.settings import TemporalSettings
 from texvlm.evaluation.temporal.soak import run_soak
 from texvlm.files import write_whole
@@ -55,7 +55,7 @@ def main() -> int:
         choose(CONTESTANTS, (arguments.method,))[0],
         clips,
         settings,
-        origin_now(settings, encoder.name, arguments.threads),
+        Origin.now(settings, encoder.name, arguments.threads),
         frames=arguments.frames,
         progress=tell,
     )

@@ -11,7 +11,9 @@ import torch
 from texvlm.cli import run
 from texvlm.encoders.untrained import untrained_vit
 from texvlm.errors import ModelError, SourceError, StoreError
-from texvlm.evaluation.temporal import PARTS, TemporalSettings, report, run_temporal
+from texvlm.evaluation import report
+from texvlm.evaluation.report import Origin
+from texvlm.evaluation.temporal import PARTS, TemporalSettings, run_temporal
 from texvlm.evaluation.temporal.clips import find_clips
 from texvlm.evaluation.temporal.markdown import report_text
 from texvlm.evaluation.temporal.methods import Step
@@ -197,7 +199,7 @@ def soak(method, frames):
     encoder = untrained_vit(32, 2, 2, image=64)
     clips = [*find_clips(None, frames=3, seed=0, size=(96, 64))[:1], *find_clips(None, frames=4, seed=0, size=(64, 96))]
     settings = TemporalSettings(quadtree_tokens=22)
-    return run_soak(encoder, method, clips[:2], settings, report.origin_now(settings, "x", 1), frames=frames)
+    return run_soak(encoder, method, clips[:2], settings, Origin.now(settings, "x", 1), frames=frames)
 
 
 def test_a_long_run_tells_what_grows():

@@ -35,7 +35,7 @@ def report_text(parts: Mapping[str, Part], plots: Iterable[str]) -> str:
     sections = ["# Does foveation pay?\n"]
     for part in parts.values():
         title, body = _section(part)
-        sections.append(f"## {title}\n\n{_where(part.origin)}\n\n{body}")
+        sections.append(f"## {title}\n\n{where(part.origin)}\n\n{body}")
         sections += [text for name, text in pictures.items() if name.startswith(f"eval-{part.part}")]
     return "\n".join(sections)
 
@@ -52,7 +52,8 @@ def _section(part: Part) -> tuple[str, str]:
     return "Cost", _cost(part)
 
 
-def _where(origin: Origin) -> str:
+def where(origin: Origin) -> str:
+    """The line that says where numbers come from."""
     machine, quick = origin.machine, " **Quick run: no number means anything.**" if origin.settings.get("quick") else ""
     return (
         f"{origin.model}; {machine.cpu}, {machine.cores} cores, torch {machine.packages.get('torch', '?')}, "

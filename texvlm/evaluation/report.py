@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from texvlm.bench.machine import Machine, load_average, probe_machine, source_commit
 from texvlm.bench.report import Timing
 from texvlm.errors import StoreError
-from texvlm.evaluation.settings import EvalSettings
 from texvlm.files import write_whole
 
 
@@ -22,6 +21,17 @@ class Record(BaseModel):
     """Base of all records."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class RunSettings(Protocol):
+    """What an evaluation was told to run; a pydantic model."""
+
+    @property
+    def command(self) -> str:
+        """What reports name as the command that made them."""
+
+    def model_dump(self, *, mode: str, exclude: set[str]) -> dict[str, Any]:
+        """The settings as JSON values."""
 
 
 class Origin(Record):
@@ -37,7 +47,7 @@ class Origin(Record):
     settings: dict[str, Any]
 
     @classmethod
-    def now(cls, settings: EvalSettings, model: str, threads: int) -> Origin:
+    def now(cls, settings: RunSettings, model: str, threads: int) -> Origin:
         """Of a part that begins now; names of folders are left out of the settings."""
         return cls(
             machine=probe_machine(),

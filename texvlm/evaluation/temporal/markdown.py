@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from texvlm.evaluation.markdown import table
-from texvlm.evaluation.report import Origin
+from texvlm.evaluation.markdown import table, where
 from texvlm.evaluation.temporal.goals import FASTER_THAN_DENSE, MEAN, P1, TIME_SAVED, TOP1, Verdict, verdicts
 from texvlm.evaluation.temporal.report import AgreementPart, Closeness, EndToEndPart, Pace, Part, TimePart
 
@@ -27,7 +26,7 @@ def report_text(parts: Mapping[str, Part], plots: Iterable[str]) -> str:
         sections.append(_goals(close, pace))
     for part in parts.values():
         title, body = _section(part)
-        sections.append(f"## {title}\n\n{_where(part.origin)}\n\n{body}")
+        sections.append(f"## {title}\n\n{where(part.origin)}\n\n{body}")
         sections += [text for name, text in pictures.items() if name.startswith(f"eval-temporal-{part.part}")]
     return "\n".join(sections)
 
@@ -46,15 +45,6 @@ def _section(part: Part) -> tuple[str, str]:
     if isinstance(part, TimePart):
         return "Time next to multiply-adds", _time(part)
     return "From a coded frame to features", _end_to_end(part)
-
-
-def _where(origin: Origin) -> str:
-    machine, quick = origin.machine, " **Quick run: no number means anything.**" if origin.settings.get("quick") else ""
-    return (
-        f"{origin.model}; {machine.cpu}, {machine.cores} cores, torch {machine.packages.get('torch', '?')}, "
-        f"{origin.threads} threads; commit {origin.commit}, {origin.date[:10]}; `{origin.command}`; "
-        f"load average before: {origin.load_before:g}.{quick}"
-    )
 
 
 def _goals(close: list[Closeness], pace: list[Pace]) -> str:

@@ -6,32 +6,15 @@ the method does. The first frame, which every method encodes in full, counts in 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from texvlm.bench.machine import load_average, probe_machine, source_commit
 from texvlm.errors import StoreError
 from texvlm.evaluation.report import Origin, Record
-from texvlm.evaluation.temporal.settings import TemporalSettings
 from texvlm.files import write_whole
-
-
-def origin_now(settings: TemporalSettings, model: str, threads: int) -> Origin:
-    """Of a part that begins now; names of folders are left out of the settings."""
-    return Origin(
-        machine=probe_machine(),
-        commit=source_commit(),
-        command=settings.command,
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
-        threads=threads,
-        load_before=load_average(),
-        model=model,
-        settings=settings.model_dump(mode="json", exclude={"model", "data", "command", "parts"}),
-    )
 
 
 class Played(Record):

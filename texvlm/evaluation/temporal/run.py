@@ -24,7 +24,6 @@ from texvlm.evaluation.temporal.report import (
     AgreementPart,
     Part,
     TimePart,
-    origin_now,
     part_path,
     read_part,
     read_parts,
@@ -105,7 +104,7 @@ def _run(
     out: Path,
     tell: Tell,
 ) -> Part:
-    origin = origin_now(settings, "random weights" if encoder is None else encoder.name, torch.get_num_threads())
+    origin = Origin.now(settings, "random weights" if encoder is None else encoder.name, torch.get_num_threads())
     if name == "end-to-end" or encoder is None:
         guide = None if settings.quick else _model(settings)
         part: Part = run_end_to_end(settings, origin, clips, methods, guide=guide, tell=tell)
