@@ -7,6 +7,7 @@ rows, for thresholds on the CPU, where the number of calls would count more than
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -127,19 +128,20 @@ class CompiledRowGates(RowGates):
     See RowGates for arguments.
     """
 
-    def __init__(
-        self,
-        slots: Sequence[int],
-        rows: int,
-        *,
-        forced: torch.Tensor,
-        padding: torch.Tensor | None,
-        gates: GatePlan,
-    ) -> None:
-        super().__init__(slots, rows, forced=forced, padding=padding, gates=gates)
-        self._numbers = self._base.numpy()
-        self._must = forced.flatten().numpy()
-        self._idle = np.zeros(len(self._must), bool) if padding is None else padding.flatten().numpy()
+    @cached_property
+    def _numbers(self) -> NDArray[np.int64]:
+        """Kept row of each row."""
+        return self._base.numpy()
+
+    @cached_property
+    def _must(self) -> NDArray[np.bool_]:
+        """Rows that every gate takes."""
+        return self._forced.flatten().numpy()
+
+    @cached_property
+    def _idle(self) -> NDArray[np.bool_]:
+        """Rows that no gate takes."""
+        return np.zeros(len(self._base), bool) if self._padding is None else self._padding.flatten().numpy()
 
     def take_normed(
         self, hidden: torch.Tensor, norm: Rows, kept: Kept, reference: str, *, block: int, site: Site, added: str = ""
