@@ -172,11 +172,7 @@ class _Tally:
             after_cut=self._after_cut if self._clip.cuts else None,
             levels=dict(self._levels),
             state_bytes=self._bytes,
-            curves=Curves(
-                class_cosine=[round(value, 5) for value in self._class],
-                patch_cosine=[round(float(value), 5) for value in frames],
-                encoded=[round(value, 4) for value in self._encoded],
-            ),
+            curves=Curves(class_cosine=[round(value, 5) for value in self._class]),
         )
         shorten(row)
         return row

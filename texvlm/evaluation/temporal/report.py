@@ -28,11 +28,9 @@ class Played(Record):
 
 
 class Curves(Record):
-    """One number a frame, the first left out: class-token cosine, mean patch cosine, share of tokens encoded."""
+    """One number a frame, the first left out: class-token cosine."""
 
     class_cosine: list[float]
-    patch_cosine: list[float]
-    encoded: list[float]
 
 
 class Closeness(Played):
