@@ -88,9 +88,9 @@ def methods() -> Iterator[tuple[str, Call, Call]]:
         yield f"OpenCV DIS, {preset}, full resolution", full, lambda *pair, full=full: full(*pair).resampled(CELL)
     for level in (0, 1, 2):
         for preset in PRESETS[:2]:
-            fine = _on_level(DisFlow(preset=preset, cell=None, check=False), level)  # type: ignore[arg-type]
+            fine = _on_level(DisFlow(preset=preset, cell=None, check=False), level)
             for check in (False, True):
-                ours = DisFlow(preset=preset, cell=CELL, check=check)  # type: ignore[arg-type]
+                ours = DisFlow(preset=preset, cell=CELL, check=check)
                 name = f"DisFlow, {preset}, level {level}, {'checked' if check else 'unchecked'}"
                 yield name, fine, _on_level(ours, level)
 
@@ -141,7 +141,7 @@ def on_pairs(folder: Path, rounds: int) -> list[dict[str, Any]]:
         new, reference = (cv2.imread(str(folder / f"{name}_frame{n}.png"), cv2.IMREAD_GRAYSCALE) for n in (10, 11))
         for method, fine, call in methods():
             found = errors(fine(new, reference), call(new, reference), truth)
-            times = [timed(lambda call=call, pair=(new, reference): call(*pair))[1] for _ in range(rounds)]  # type: ignore[misc]
+            times = [timed(lambda call=call, pair=(new, reference): call(*pair))[1] for _ in range(rounds)]
             rows.append({"pair": name, "size": list(truth.size), "method": method, **found})
             rows[-1] |= medians(times)
     return rows
@@ -158,7 +158,7 @@ def moments(clip: Path, count: int) -> Iterator[Callable[[], Moment]]:
 def on_clip(clip: Path, count: int) -> list[dict[str, Any]]:
     """Milliseconds a frame of each motion source, reading the level and making the gray picture included."""
     sources: dict[str, Any] = {
-        f"DisFlow, {preset}, {'checked' if check else 'unchecked'}": DisFlow(preset=preset, check=check)  # type: ignore[arg-type]
+        f"DisFlow, {preset}, {'checked' if check else 'unchecked'}": DisFlow(preset=preset, check=check)
         for preset in ("ultrafast", "fast")
         for check in (False, True)
     }
@@ -172,13 +172,13 @@ def on_clip(clip: Path, count: int) -> list[dict[str, Any]]:
     shares: dict[str, list[float]] = {name: [] for name in spent}
     for moment in moments(clip, count):
         for name, measure in sources.items():
-            field, spent_now = timed(lambda measure=measure, moment=moment: measure(moment()))  # type: ignore[misc]
+            field, spent_now = timed(lambda measure=measure, moment=moment: measure(moment()))
             spent[name].append(spent_now)
             if field is None:
                 continue
             shares[name].append(field.valid_share)
             if name == CAMERA_FROM:
-                camera, spent_now = timed(lambda field=field: camera_motion(field))  # type: ignore[misc]
+                camera, spent_now = timed(lambda field=field: camera_motion(field))
                 spent["camera_motion"].append(spent_now)
                 shares["camera_motion"].append(camera.share)
     return [
