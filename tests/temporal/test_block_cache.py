@@ -1,4 +1,4 @@
-"""BlockCache: gates keep their word at every site, slots are apart, and what is kept is what is said."""
+"""Both block caches: gates keep their word at every site, slots are apart, and what is kept is what is said."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import torch
 from reuse_scenes import small_vit
 
 from texvlm.encoders import Encoder
-from texvlm.temporal import block_cache
 from texvlm.temporal.block_cache import BlockCache
 from texvlm.temporal.block_parts import parts_of
+from texvlm.temporal.compiled_cache import CompiledBlockCache, can_compile
 from texvlm.temporal.gates import Fraction, Threshold, TopK
 
 ROWS, WIDTH, BLOCKS = 13, 16, 2
@@ -36,17 +36,24 @@ class Place:
         return taken
 
 
-def cache_of(encoder: Encoder, *, slots=1, rows=ROWS, dtype=torch.float32, by_difference=None):
-    cache = BlockCache(
-        parts_of(encoder),
-        rows=rows,
-        width=encoder.width,
-        dtype=dtype,
-        device=torch.device("cpu"),
-        by_difference=by_difference,
+def cache_of(encoder: Encoder, *, slots=1, rows=ROWS, dtype=torch.float32, compiled=True):
+    parts, cpu = parts_of(encoder), torch.device("cpu")
+    compiled = compiled and can_compile(parts, dtypes={dtype, encoder.dtype}, device=cpu)
+    cache = (
+        CompiledBlockCache(parts, rows=rows, width=encoder.width)
+        if compiled
+        else BlockCache(parts, rows=rows, width=encoder.width, dtype=dtype, device=cpu)
     )
     cache.reserve(slots)
     return cache
+
+
+def kept(cache, block, name):
+    """What is kept of one block, (slots, rows, width)."""
+    if isinstance(cache, BlockCache):
+        return cache._kept[block][name]
+    states = ("query", "key", "value")
+    return cache._attention[block].states[states.index(name)] if name in states else cache._kept[name][block]
 
 
 def walk(views, *, steps=6, rows=ROWS, seed=3):
@@ -67,13 +74,12 @@ def forced_of(views, *, first):
     return forced
 
 
-@pytest.mark.parametrize("by_difference", [True, False])
 @pytest.mark.parametrize("share", [0.05, 0.3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_no_row_is_left_out_that_moved_more_than_the_threshold(share, by_difference, dtype):
+def test_no_row_is_left_out_that_moved_more_than_the_threshold(share, dtype):
     """What each module sees is watched from outside: norms through hooks, mixed heads from kept keys and values."""
     encoder, spy = small_vit(blocks=BLOCKS), Spy(Threshold(share))
-    cache = cache_of(encoder, slots=2, by_difference=by_difference, dtype=dtype)
+    cache = cache_of(encoder, slots=2, compiled=False, dtype=dtype)
     now, seen, left_out = {}, {}, 0
     for number, block in enumerate(encoder.blocks):
         for site, norm in (("attention", block.layernorm_before), ("mlp", block.layernorm_after)):
@@ -82,7 +88,7 @@ def test_no_row_is_left_out_that_moved_more_than_the_threshold(share, by_differe
         cache.run(hidden, [0, 1], forced=forced_of(2, first=step == 0), gates=spy)
         for (number, site), (_, taken) in spy.seen.items():
             if site == "projection":
-                states = (cache._kept[number][name].float().view(2, ROWS, 2, -1) for name in ("query", "key", "value"))
+                states = (kept(cache, number, name).float().view(2, ROWS, 2, -1) for name in ("query", "key", "value"))
                 q, k, v = (part.transpose(1, 2) for part in states)
                 weights = ((q @ k.transpose(2, 3)) * (WIDTH // 2) ** -0.5).softmax(dim=-1)
                 now[number, site] = (weights @ v).transpose(1, 2).flatten(2)
@@ -114,13 +120,13 @@ def test_counts_are_kept_exactly_and_forced_rows_are_always_among_them(gate, cou
             assert taken[forced].all()
 
 
-@pytest.mark.parametrize("by_difference", [True, False])
+@pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("gate", [Threshold(0.2), TopK(5)])
-def test_views_of_one_batch_never_meet(gate, by_difference):
+def test_views_of_one_batch_never_meet(gate, compiled):
     """Whatever the order of the slots, and whoever else is there."""
     encoder = small_vit(blocks=BLOCKS)
-    together = cache_of(encoder, slots=4, by_difference=by_difference)
-    alone = {slot: cache_of(encoder, by_difference=by_difference) for slot in range(4)}
+    together = cache_of(encoder, slots=4, compiled=compiled)
+    alone = {slot: cache_of(encoder, compiled=compiled) for slot in range(4)}
     padding = torch.zeros(4, ROWS, dtype=torch.bool)
     padding[1, -3:] = padding[3, -1:] = True
     seen = set()
@@ -144,24 +150,59 @@ def test_views_of_one_batch_never_meet(gate, by_difference):
             assert run.flops[number] == single.flops[0]
 
 
-def test_attention_by_difference_and_anew_are_the_same():
+def test_less_is_multiplied_where_attention_is_brought_up_to_date():
+    rows = 40
     encoder = small_vit(blocks=BLOCKS)
-    caches = [cache_of(encoder, slots=2, by_difference=way) for way in (True, False)]
+    caches = [cache_of(encoder, rows=rows, compiled=way) for way in (True, False)]
+    hidden = next(walk(1, rows=rows))
     less = 0.0
-    for step, hidden in enumerate(walk(2, steps=20)):
-        one, other = (
-            cache.run(hidden, [0, 1], forced=forced_of(2, first=step == 0), gates=Threshold(0.1)) for cache in caches
-        )
+    for step in range(20):
+        forced = torch.full((1, rows), step == 0)
+        forced[:, 0] = True
+        hidden = hidden.clone()
+        hidden[0, step] += 0.5
+        one, other = (cache.run(hidden, [0], forced=forced, gates=Threshold(0.3)) for cache in caches)
         torch.testing.assert_close(one.hidden, other.hidden, rtol=0, atol=1e-4)
         less += float((other.flops - one.flops).sum())
-    assert less > 0
+    assert less > 10 * BLOCKS * 4 * rows * rows * WIDTH / 2  # half of the attention of half of the frames, at least
+
+
+@pytest.mark.parametrize("shares", [[0.2], [0.1, 0.3], [0.1, 0.4, 0.25, 0.05]])
+def test_rows_that_sleep_are_what_they_would_be_awake(shares):
+    """With gates that open and close, and rows that stay what they are for many calls."""
+    encoder = small_vit(blocks=3)
+    sleeping, awake = cache_of(encoder, slots=2, rows=40), cache_of(encoder, slots=2, rows=40)
+    random = torch.Generator().manual_seed(5)
+    hidden = torch.randn(2, 40, WIDTH, generator=random)
+    last, slept = torch.empty(0), 0
+    for step in range(40):
+        forced = torch.full((2, 40), step == 0)
+        forced[0, 0] = True
+        changed = torch.rand(2, 40, generator=random) < (1.0 if step == 0 else 0.04)
+        strength = 0.05 if step % 3 else 1.0
+        hidden = torch.where(
+            changed[..., None], hidden + strength * torch.randn(hidden.shape, generator=random), hidden
+        )
+        gate = Threshold(shares[step // 2 % len(shares)])
+        found = sleeping.run(hidden, [0, 1], forced=forced, gates=gate, changed=changed)
+        expected = awake.run(hidden, [0, 1], forced=forced, gates=gate)
+        assert found.fresh[changed].all()
+        assert torch.equal(found.flops, expected.flops)
+        assert torch.equal(found.hidden[found.fresh], expected.hidden[found.fresh])
+        assert step == 0 or torch.equal(last[~found.fresh], expected.hidden[~found.fresh])
+        last = expected.hidden
+        slept += int((~found.fresh).sum())
+        for block in range(3):
+            for name in ("seen", "query", "key", "value", "mixed", "attended", "normed", "passed"):
+                assert torch.equal(kept(sleeping, block, name), kept(awake, block, name)), (step, block, name)
+    assert slept > 200
 
 
 def test_a_row_that_is_gone_is_seen_no_more_and_leaves_nothing_behind():
     """Though nothing else changed, and though what it held was no number."""
     encoder = small_vit(blocks=BLOCKS)
-    for by_difference in (True, False):
-        cache = cache_of(encoder, by_difference=by_difference)
+    for compiled in (True, False):
+        cache = cache_of(encoder, compiled=compiled)
         hidden = next(walk(1))
         everyone, nobody = (torch.full((1, ROWS), value) for value in (True, False))
         cache.run(hidden, [0], forced=everyone, gates=Threshold(0))
@@ -206,19 +247,21 @@ def test_room_is_made_without_losing_anything():
     assert torch.equal(found.flops, expected.flops)
 
 
-def test_memory_that_ran_out_in_the_midst_is_asked_for_again(monkeypatch):
+@pytest.mark.parametrize("compiled", [True, False])
+def test_memory_that_ran_out_in_the_midst_is_asked_for_again(monkeypatch, compiled):
     encoder = small_vit(blocks=BLOCKS)
-    cache = cache_of(encoder, slots=1)
+    cache = cache_of(encoder, slots=1, compiled=compiled)
     hidden = list(walk(1))
     cache.run(hidden[0], [0], forced=forced_of(1, first=True), gates=Threshold(0.1))
-    zeros, left = torch.zeros, iter(range(5))
+    name = "cat" if compiled else "zeros"
+    whole, left = getattr(torch, name), iter(range(9 if compiled else 5))
 
     def scarce(*shape, **options):
         if next(left, None) is None:
             raise torch.OutOfMemoryError("made up")
-        return zeros(*shape, **options)
+        return whole(*shape, **options)
 
-    monkeypatch.setattr(block_cache.torch, "zeros", scarce)
+    monkeypatch.setattr(torch, name, scarce)
     with pytest.raises(torch.OutOfMemoryError):
         cache.reserve(4)
     monkeypatch.undo()
@@ -231,30 +274,26 @@ def test_memory_that_ran_out_in_the_midst_is_asked_for_again(monkeypatch):
         torch.testing.assert_close(found.hidden[0], found.hidden[-1], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("by_difference", [True, False])
-def test_bytes_of_a_slot_are_those_allocated(by_difference):
+def test_bytes_of_a_slot_are_those_allocated():
     encoder, slots = small_vit(blocks=BLOCKS), 3
     sizes = {}
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
-        cache = cache_of(encoder, slots=slots, dtype=dtype, by_difference=by_difference)
-        hidden = next(walk(slots))
-        cache.run(hidden, [0, 1, 2], forced=forced_of(3, first=True), gates=Threshold(0))
-        cache.run(hidden, [0, 1, 2], forced=forced_of(3, first=False), gates=Threshold(1e9))  # few rows: sums are kept
-        kept = [tensor for block in cache._kept for tensor in block.values()]
-        kept += [tensor for sums in cache._sums for parts in sums._sums.values() for tensor in parts]
-        assert cache.slot_bytes * slots == sum(tensor.nbytes for tensor in kept)
+        cache = cache_of(encoder, slots=slots, dtype=dtype, compiled=False)
+        cache.run(next(walk(slots)), [0, 1, 2], forced=forced_of(3, first=True), gates=Threshold(0))
+        assert cache.slot_bytes * slots == sum(part.nbytes for block in cache._kept for part in block.values())
         sizes[dtype] = cache.slot_bytes
-    sums = BLOCKS * 4 * ROWS * (3 * 2 + WIDTH) if by_difference else 0
-    assert 2 * (sizes[torch.bfloat16] - sums) == sizes[torch.float32] - sums
-    assert sizes[torch.float16] == sizes[torch.bfloat16]
+    assert 2 * sizes[torch.bfloat16] == 2 * sizes[torch.float16] == sizes[torch.float32]
+    compiled = cache_of(encoder, slots=slots)
+    compiled.run(next(walk(slots)), [0, 1, 2], forced=forced_of(3, first=True), gates=Threshold(0))
+    assert compiled.slot_bytes == sizes[torch.float32] + BLOCKS * 4 * ROWS * (3 * 2 + WIDTH)  # and the sums
 
 
 @pytest.mark.parametrize("share", [0.0, 0.08, 0.3])
-@pytest.mark.parametrize("by_difference", [True, False])
-def test_rows_picked_in_one_compiled_pass_are_those_that_torch_picks(share, by_difference):
-    """A threshold that is hidden behind a plan's own gate takes the way through torch."""
-    encoder, spy = small_vit(blocks=BLOCKS), Spy(Threshold(share))
-    compiled, plain = (cache_of(encoder, slots=3, by_difference=by_difference) for _ in range(2))
+def test_rows_picked_in_one_compiled_pass_are_those_that_torch_picks(share):
+    """And those that a gate picks that is asked; padding, NaNs and the order of slots make no difference."""
+    encoder = small_vit(blocks=BLOCKS)
+    spies = [Spy(Threshold(share)) for _ in range(2)]
+    compiled, asking, plain = (cache_of(encoder, slots=3, compiled=way) for way in (True, True, False))
     padding = torch.zeros(2, ROWS, dtype=torch.bool)
     padding[1, -3:] = True
     picked = left_out = 0
@@ -266,14 +305,17 @@ def test_rows_picked_in_one_compiled_pass_are_those_that_torch_picks(share, by_d
             hidden[0, 3, 2] = torch.nan
         before = hidden.clone()
         found = compiled.run(hidden, slots, forced=forced, gates=Threshold(share), padding=hide)
+        asked = asking.run(hidden, slots, forced=forced, gates=spies[0], padding=hide)
         assert torch.equal(hidden.nan_to_num(), before.nan_to_num())  # the caller's own is left alone
-        expected = plain.run(hidden, slots, forced=forced, gates=spy, padding=hide)
+        expected = plain.run(hidden, slots, forced=forced, gates=spies[1], padding=hide)
+        assert torch.equal(found.hidden[~hide].nan_to_num(), asked.hidden[~hide].nan_to_num())
+        assert torch.equal(found.flops, asked.flops)
         torch.testing.assert_close(found.hidden[~hide], expected.hidden[~hide], rtol=0, atol=1e-5, equal_nan=True)
-        assert torch.equal(found.flops, expected.flops)
-        for one, other in zip(compiled._kept, plain._kept, strict=True):
+        for block in range(BLOCKS):
             for name in ("seen", "mixed", "normed"):  # what a row that only one of them took would differ in
-                torch.testing.assert_close(one[name], other[name], rtol=0, atol=1e-5, equal_nan=True)
-        picked += sum(int(taken.sum()) for _, taken in spy.seen.values())
-        left_out += sum(int((~taken).sum()) for _, taken in spy.seen.values())
+                one, other = (kept(cache, block, name) for cache in (compiled, plain))
+                torch.testing.assert_close(one, other, rtol=0, atol=1e-5, equal_nan=True)
+        picked += sum(int(taken.sum()) for _, taken in spies[1].seen.values())
+        left_out += sum(int((~taken).sum()) for _, taken in spies[1].seen.values())
     assert picked > 100
     assert left_out > (100 if share else 0)

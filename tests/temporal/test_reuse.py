@@ -12,7 +12,7 @@ import torch
 from reuse_scenes import assert_equal, look, painted, picture, small_vit, uniform
 from torch import nn
 
-from texvlm.temporal.block_parts import full_flops, parts_of
+from texvlm.temporal.block_parts import FullFlops, parts_of
 from texvlm.temporal.gates import Fraction, Threshold, TopK
 from texvlm.temporal.reports import Level
 from texvlm.temporal.reuse import ReuseEncoder
@@ -110,7 +110,7 @@ def test_a_whole_frame_takes_what_is_told_of_one(encoder):
     table = uniform(SIZE, patch=PATCH)
     for level in LEVELS:
         report = ReuseEncoder(encoder, level=level)(look(encoder, picture(SIZE, 1), table=table)).reports[0]
-        assert report.flops == report.flops_full == full_flops(encoder, 36)
+        assert report.flops == report.flops_full == FullFlops(encoder)(36)
         assert report.level == "L0"
         assert report.tokens == report.tokens_encoded == 36
         assert "encoded=36/36" in repr(report)
@@ -140,7 +140,7 @@ def test_level_one_puts_the_oldest_in_with_those_that_changed(encoder, calls):
         frame = painted(frame, (0, 0), 4, step)
         report = reuse(look(encoder, frame)).reports[0]
         assert report.tokens_encoded == 6
-        assert report.flops == full_flops(encoder, 6)
+        assert report.flops == FullFlops(encoder)(6)
         turns += report.encoded
     assert turns[0] == 7
     assert turns[1:36].tolist() == [1] * 35  # each came once, in 7 frames of 5

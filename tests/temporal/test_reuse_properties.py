@@ -225,11 +225,11 @@ def test_sums_of_attention_do_not_drift_behind_gates():
             continue
         assert reuse._blocks is not None
         (room,) = reuse._blocks._rooms.values()
-        for kept, sums in zip(room.cache._kept, room.cache._sums, strict=True):
-            updated += sums._updates[0]
-            q, k, v = (kept[name][0].double().view(39, 2, 8).transpose(0, 1) for name in ("query", "key", "value"))
+        for kept in room.cache._attention:
+            updated += kept._updates[0]
+            q, k, v = (part[0].double().view(39, 2, 8).transpose(0, 1) for part in kept.states)
             scores = (q @ k.transpose(1, 2) * 8**-0.5)[..., :37]
             expected = scores.softmax(dim=-1) @ v[:, :37]
-            _, _, weight, total = sums._sums[0]
-            assert ((total / weight[..., None]) - expected)[:, :37].abs().max() < 1e-5
+            found = kept._totals[0] / kept._sums[0, 2][..., None]
+            assert (found - expected)[:, :37].abs().max() < 1e-5
     assert updated > 0

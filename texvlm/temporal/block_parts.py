@@ -60,11 +60,28 @@ def parts_of(encoder: Encoder) -> tuple[BlockParts, ...]:
     return tuple(_parts(block, encoder.name) for block in encoder.blocks)
 
 
-def full_flops(encoder: BlockEncoder, tokens: int) -> int:
-    """Floating-point operations of embedding one view of as many tokens and running the blocks on it."""
-    rows = encoder.prefix_tokens + tokens
-    of_blocks = sum(rows * sum(part.row_flops) + 4 * rows * rows * encoder.width for part in parts_of(encoder))
-    return of_blocks + tokens * token_flops(encoder)
+class FullFlops:
+    """Floating-point operations of encoding whole views, blocks and embedding, a multiply-add counting two.
+
+    Args:
+        encoder: which one; 0 is told of one whose blocks are not known.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._a_token, self._a_row, self._a_pair, self._prefix = 0, 0, 0, 0
+        try:
+            parts = parts_of(encoder)
+        except ModelError:
+            return
+        if isinstance(encoder, BlockEncoder):
+            self._a_token, self._prefix = token_flops(encoder), encoder.prefix_tokens
+            self._a_row = sum(sum(part.row_flops) for part in parts)
+            self._a_pair = 4 * encoder.width * len(parts)
+
+    def __call__(self, tokens: int) -> int:
+        """Of a view of as many tokens; nothing is run for none."""
+        rows = self._prefix + tokens if tokens else 0
+        return tokens * self._a_token + rows * self._a_row + rows * rows * self._a_pair
 
 
 def token_flops(encoder: BlockEncoder) -> int:

@@ -12,9 +12,12 @@ from texvlm.encoders.attention import plan_attention
 from texvlm.encoders.base import Encoded
 from texvlm.encoders.block_encoder import BlockEncoder
 from texvlm.encoders.geometry import Geometry
-from texvlm.temporal.block_cache import BlockCache, BlockRun, Rotations
+from texvlm.temporal.block_cache import BlockCache
 from texvlm.temporal.block_parts import BlockParts, parts_of, token_flops
+from texvlm.temporal.block_run import BlockRun
+from texvlm.temporal.compiled_cache import CompiledBlockCache, can_compile
 from texvlm.temporal.gates import GatePlan
+from texvlm.temporal.rotary import Rotations
 from texvlm.temporal.source_memory import Verdict
 
 
@@ -106,12 +109,15 @@ class BlockReuse:
             fresh = encoder.embed(encoder.normalise(pixels[view, row]))
             room.embedded[slots[view], order[view, row]] = fresh.to(room.embedded.dtype)
         flops = torch.bincount(view, minlength=views).double() * token_flops(encoder)
-        self._place(room, geometry, slots, order, [v.replaced or fresh for v, fresh in zip(verdicts, new, strict=True)])
+        changed = torch.zeros(views, encoder.prefix_tokens + stale.shape[1], dtype=torch.bool, device=stale.device)
+        changed[view, encoder.prefix_tokens + order[view, row]] = True
+        anew = [v.replaced or fresh for v, fresh in zip(verdicts, new, strict=True)]
+        self._place(room, geometry, slots, order, anew, changed)
 
         touched = stale.any(dim=1).tolist()
         running = [number for number in range(views) if new[number] or touched[number] or verdicts[number].replaced]
         if running:
-            run = self._run(room, geometry, [sources[number] for number in running], verdicts, running, new)
+            run = self._run(room, geometry, [sources[number] for number in running], verdicts, running, new, changed)
             flops[torch.tensor(running, device=flops.device)] += run.flops
         prefix = room.left[slots, : encoder.prefix_tokens]
         tokens = room.left[slots[:, None], encoder.prefix_tokens + order]
@@ -127,6 +133,7 @@ class BlockReuse:
         verdicts: Sequence[Verdict],
         running: Sequence[int],
         new: Sequence[bool],
+        changed: torch.Tensor,
     ) -> BlockRun:
         """The blocks and what stands behind them, on the views that changed; what comes out is kept."""
         encoder = self._encoder
@@ -147,14 +154,19 @@ class BlockReuse:
             slots.tolist(),
             forced=forced,
             gates=self._gates,
+            changed=changed[list(running)],
             padding=None if geometry.full else self._padding(geometry, order),
             rotations=self._rotations(geometry, order),
         )
-        left = encoder.leave(run.hidden)
+        if run.fresh is None:
+            room.left[slots] = encoder.leave(run.hidden)
+        else:
+            view, row = run.fresh.nonzero(as_tuple=True)
+            room.left[slots[view], row] = encoder.leave(run.hidden[view, row])
+        left = room.left[slots]
         rows = torch.cat([torch.arange(prefix, device=order.device).expand(len(order), -1), prefix + order], dim=1)
         behind = left.gather(1, rows[..., None].expand(-1, -1, left.shape[-1]))
         pooled = encoder.read(behind, geometry, plan_attention(geometry, prefix=prefix, dtype=left.dtype)).pooled
-        room.left[slots] = left
         if pooled is not None:
             room.keep_pooled(slots, pooled)
         return run
@@ -169,16 +181,31 @@ class BlockReuse:
         return self._rooms[kind]
 
     def _place(
-        self, room: _Room, geometry: Geometry, slots: torch.Tensor, order: torch.Tensor, anew: Sequence[bool]
+        self,
+        room: _Room,
+        geometry: Geometry,
+        slots: torch.Tensor,
+        order: torch.Tensor,
+        anew: Sequence[bool],
+        changed: torch.Tensor,
     ) -> None:
-        """Work out again what is added to the tokens of views whose tokens lie or are kept elsewhere."""
+        """Work out again what is added to the tokens of views whose tokens lie or are kept elsewhere.
+
+        Rows to which something else is added are noted in `changed`, (all views, rows), in the order in which they
+        are kept.
+        """
         views = [number for number, wanted in enumerate(anew) if wanted]
         if not views:
             return
         placed = torch.zeros(len(views), *room.placed.shape[1:], dtype=room.placed.dtype, device=order.device)
         for added in self._encoder.placement(_views(geometry, views)):
             placed += added.to(placed.dtype)
-        room.placed[slots[views][:, None], order[views]] = placed
+        where = slots[views][:, None], order[views]
+        moved = (room.placed[where] != placed).any(dim=-1)
+        room.placed[where] = placed
+        view, row = moved.nonzero(as_tuple=True)
+        view = torch.tensor(views, device=view.device)[view]
+        changed[view, self._encoder.prefix_tokens + order[view, row]] = True
 
     def _padding(self, geometry: Geometry, order: torch.Tensor) -> torch.Tensor:
         """Bool, (views, rows): rows without a token, in the order in which they are kept."""
@@ -204,7 +231,11 @@ class _Room:
     def __init__(self, encoder: BlockEncoder, parts: Sequence[BlockParts], *, tokens: int, dtype: torch.dtype) -> None:
         rows, width, device = encoder.prefix_tokens + tokens, encoder.width, encoder.device
         self.slots: dict[int, int] = {}
-        self.cache = BlockCache(parts, rows=rows, width=width, dtype=dtype, device=device)
+        self.cache: BlockCache | CompiledBlockCache
+        if can_compile(parts, dtypes={dtype, encoder.dtype}, device=device):
+            self.cache = CompiledBlockCache(parts, rows=rows, width=width)
+        else:
+            self.cache = BlockCache(parts, rows=rows, width=width, dtype=dtype, device=device)
         self.embedded = torch.zeros(0, tokens, width, dtype=encoder.dtype, device=device)
         self.placed = self.embedded.clone()
         self.left = torch.zeros(0, rows, width, dtype=encoder.dtype, device=device)

@@ -19,7 +19,7 @@ from texvlm.encoders.block_encoder import BlockEncoder
 from texvlm.encoders.features import Features
 from texvlm.encoders.geometry import Geometry
 from texvlm.motion.field import MotionField
-from texvlm.temporal.block_parts import full_flops, parts_of
+from texvlm.temporal.block_parts import FullFlops, parts_of
 from texvlm.temporal.block_reuse import BlockReuse
 from texvlm.temporal.change import ChangeRule
 from texvlm.temporal.gates import GatePlan, Threshold
@@ -73,6 +73,7 @@ class ReuseEncoder:
         self._context = context
         self._tolerance = tolerance
         self._memories: dict[int, SourceMemory] = {}
+        self._full_flops = FullFlops(encoder)
         self._inputs = InputReuse(encoder) if level == "L1" else None
         self._blocks: BlockReuse | None = None
         if level in ("L2", "L3"):
@@ -235,10 +236,6 @@ class ReuseEncoder:
             ages=verdict.ages.masked_fill(stale, 0),
             moved=verdict.moved & ~stale,
         )
-
-    def _full_flops(self, tokens: int) -> int:
-        """Operations of as many tokens and the prefix, where the blocks are known; else 0."""
-        return full_flops(self._encoder, tokens) if tokens and isinstance(self._encoder, BlockEncoder) else 0
 
     def _reports(
         self, geometry: Geometry, sources: list[int], verdicts: list[Verdict], flops: list[torch.Tensor | int]

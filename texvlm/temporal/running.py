@@ -10,11 +10,10 @@ from typing import NamedTuple
 import torch
 
 from texvlm.encoders.base import Encoder
-from texvlm.encoders.block_encoder import BlockEncoder
 from texvlm.encoders.features import Features
 from texvlm.encoders.merging import MergingEncoder
 from texvlm.errors import ModelError
-from texvlm.temporal.block_parts import full_flops, parts_of
+from texvlm.temporal.block_parts import FullFlops, parts_of
 from texvlm.temporal.exact_check import CheckTurns, agreement
 from texvlm.temporal.gates import Gate, Site
 from texvlm.temporal.plain_views import plain_reports
@@ -63,6 +62,7 @@ class ViewRunner:
     ) -> None:
         self._encoder, self._reuse, self._gate = encoder, reuse, gate
         self._checks, self._watched, self._counters = checks, watched, counters
+        self._full_flops = FullFlops(encoder)
 
     def start_anew(self, source: int) -> None:
         """Nothing that is kept of a source may be used."""
@@ -110,7 +110,7 @@ class ViewRunner:
             for plan in group:
                 if self._reuse is not None:
                     self._reuse.reset(plan.source)
-            flops = full_flops(self._encoder, views.pixels.shape[1]) if isinstance(self._encoder, BlockEncoder) else 0
+            flops = self._full_flops(views.pixels.shape[1])
             sources, reasons = [plan.source for plan in group], [plan.whole for plan in group]
             reports: Sequence[ReuseReport] = plain_reports(features, sources, reasons, flops=flops)
         else:

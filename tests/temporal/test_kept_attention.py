@@ -1,16 +1,17 @@
-"""AttentionCache: brought up to date it is what softmax gives, however long and however keys rise and fall."""
+"""KeptAttention: brought up to date it is what softmax gives, however long and however keys rise and fall."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from texvlm.temporal import attention_cache
-from texvlm.temporal.attention_cache import RENEWAL, SHARE, AttentionCache
+from texvlm.temporal.kept_attention import RENEWAL, SHARE, KeptAttention
 
-HEADS, WIDTH, ROWS = 2, 8, 40
+HEADS, WIDTH, ROWS = 2, 8, 80
+FEW = int(SHARE * ROWS)
 SCALING = (WIDTH // HEADS) ** -0.5
 
 
@@ -24,16 +25,17 @@ def attended(query, key, value, padding=None):
 
 
 class Run:
-    """A cache, the states that it is given, and how far it was ever from the definition, in greatest values."""
+    """What is kept, the states that it is given, and how far it was ever from the definition, in greatest values."""
 
     def __init__(self, *, rows=ROWS, seed=0, padding=None, scale=1.0):
         self.random = torch.Generator().manual_seed(seed)
         self.states = [self.normal(rows) * scale for _ in range(3)]
         self.padding = padding
-        self.cache = AttentionCache(heads=HEADS, scaling=SCALING)
+        self.kept = KeptAttention(heads=HEADS, scaling=SCALING, rows=rows, width=WIDTH)
+        self.kept.reserve(2)
         self.drift = 0.0
         self.products = []
-        self.compare(self.cache.renew(0, *self.states, padding))
+        self.begin()
 
     def normal(self, rows):
         return torch.randn(rows, WIDTH, generator=self.random)
@@ -42,14 +44,27 @@ class Run:
         allowed = torch.arange(len(self.states[0])) if self.padding is None else (~self.padding).nonzero().squeeze(-1)
         return allowed[torch.randperm(len(allowed), generator=self.random)[:count]].sort().values
 
+    def begin(self, slot=0):
+        self.give(torch.arange(len(self.states[0])), slot=slot, settled=False)
+
     def replace(self, rows, *news):
-        _, key, value = (part[rows].clone() for part in self.states)
         for part, new in zip(self.states, news, strict=True):
             if new is not None:
                 part[rows] = new
-        found = self.cache.update(0, *self.states, self.padding, rows=rows, old_key=key, old_value=value)
-        self.products.append(self.cache.products)
-        self.compare(found)
+        self.give(rows)
+
+    def give(self, rows, *, slot=0, settled=True, compare=True):
+        found = self.kept.update(
+            slot,
+            rows.numpy(),
+            torch.stack([part[rows] for part in self.states]),
+            idle=np.empty(0, bool) if self.padding is None else self.padding.numpy(),
+            settled=settled,
+            rotations=None,
+        )
+        self.products.append(found.products)
+        if compare:
+            self.compare(found.rows)
 
     def compare(self, found):
         seen = slice(None) if self.padding is None else ~self.padding
@@ -61,11 +76,11 @@ class Run:
 def test_many_updates_do_not_drift():
     run = Run()
     for step in range(2 * RENEWAL + 20):
-        rows = run.pick(1 + step % 10)
+        rows = run.pick(1 + step % FEW)
         run.replace(rows, *(part[rows] + 0.05 * run.normal(len(rows)) for part in run.states))
     assert run.drift < 2e-6
-    assert run.products.count(ROWS * ROWS) == 2  # renewed, and otherwise not
-    assert max(products for products in run.products if products < ROWS * ROWS) <= 3 * 10 * ROWS
+    assert run.products.count(ROWS * ROWS) == 3  # at first, and renewed twice
+    assert max(products for products in run.products if products < ROWS * ROWS) <= 3 * FEW * ROWS
 
 
 @pytest.mark.parametrize("high", [0.9, 1.5, 3.0, 8.0, 40.0])
@@ -74,14 +89,14 @@ def test_keys_that_rise_and_fall_leave_nothing_behind(high):
     run = Run()
     direction = torch.ones(WIDTH)
     run.states[0].copy_(direction + 0.01 * run.normal(ROWS))
-    run.compare(run.cache.renew(0, *run.states, None))
-    step = int(SHARE * ROWS)
+    run.begin()
     for turn in range(30):
-        for begin in range(0, ROWS, step):
-            rows = torch.arange(begin, min(begin + step, ROWS))
+        for start in range(0, ROWS, FEW):
+            rows = torch.arange(start, min(start + FEW, ROWS))
             level = high * (1 + turn % 2) if turn % 4 < 2 else -high
             run.replace(rows, None, level * direction + 0.1 * run.normal(len(rows)), run.normal(len(rows)))
     assert run.drift < 1e-4
+    assert run.products.count(ROWS * ROWS) < len(run.products) / 2
 
 
 def test_a_sum_that_was_great_and_is_small_is_made_anew():
@@ -90,13 +105,15 @@ def test_a_sum_that_was_great_and_is_small_is_made_anew():
     direction = torch.ones(WIDTH)
     run.states[0].copy_(direction.expand(200, WIDTH))
     run.states[1].zero_()
-    run.compare(run.cache.renew(0, *run.states, None))
+    run.begin()
     for level in (3.9, -3.9):
-        for begin in range(0, 200, 60):
-            rows = torch.arange(begin, min(begin + 60, 200))
+        for start in range(0, 200, 20):
+            rows = torch.arange(start, start + 20)
             score = level / (WIDTH // HEADS) / SCALING
-            run.replace(rows, None, score * direction.expand(len(rows), WIDTH), run.normal(len(rows)))
+            run.replace(rows, None, score * direction.expand(20, WIDTH), run.normal(20))
     assert run.drift < 5e-6
+    assert max(run.products[2:-10]) < 200 * 200
+    assert max(run.products[-10:]) == (2 * 20 + 200) * 200  # all of the queries, once
 
 
 @settings(max_examples=40, deadline=None)
@@ -122,12 +139,24 @@ def test_nothing_changed_multiplies_nothing_and_much_is_done_anew():
     run = Run()
     none = torch.empty(0, dtype=torch.int64)
     run.replace(none, None, None, None)
-    assert run.products == [0]
+    assert run.products[1:] == [0]
     few = run.pick(2)
     run.replace(few, *(part[few] for part in run.states))
     assert run.products[-1] == 2 * 2 * ROWS + 2 * ROWS
-    many = run.pick(int(SHARE * ROWS) + 1)
-    run.replace(many, *(part[many] for part in run.states))
+    many = run.pick(FEW + 1)
+    run.replace(many, *(part[many] + 1 for part in run.states))
+    assert run.products[-1] == ROWS * ROWS
+    few = run.pick(3)
+    run.replace(few, *(part[few] + 1 for part in run.states))
+    assert run.products[-1] == 3 * 3 * ROWS  # what the fused kernel gave is gone on from
+    assert run.drift < 2e-6
+
+
+def test_keys_that_are_seen_no_more_are_left_out():
+    run = Run()
+    run.padding = torch.arange(ROWS) >= ROWS - 5
+    run.kept.hide(0, run.padding)
+    run.give(torch.empty(0, dtype=torch.int64), settled=False)
     assert run.products[-1] == ROWS * ROWS
     assert run.drift < 2e-6
 
@@ -136,39 +165,28 @@ def test_numbers_that_are_none_are_gone_with_their_row():
     run = Run()
     first = torch.tensor([3])
     before = [part[first].clone() for part in run.states]
-    bad = torch.full((1, WIDTH), torch.nan)
-    old = [part[first].clone() for part in run.states[1:]]
     for part in run.states[1:]:
-        part[first] = bad
-    run.cache.update(0, *run.states, None, rows=first, old_key=old[0], old_value=old[1])
-    run.drift = 0.0
+        part[first] = torch.nan
+    run.give(first, compare=False)
     run.replace(first, *before)
     assert run.drift < 2e-6
 
 
 def test_slots_are_apart_and_forgotten_alone():
-    one, other = Run(seed=1), Run(seed=2)
-    cache = one.cache
-    cache.renew(1, *other.states, None)
-    assert cache.slot_bytes == 4 * ROWS * HEADS * (3 + WIDTH // HEADS)
-    cache.forget(1)
-    cache.forget(7)
+    run, other = Run(seed=1), Run(seed=2)
     none = torch.empty(0, dtype=torch.int64)
-    one.replace(none, None, None, None)
-    assert one.products == [0]
-    found = cache.update(
-        1, *other.states, None, rows=none, old_key=torch.empty(0, WIDTH), old_value=torch.empty(0, WIDTH)
-    )
-    assert cache.products == ROWS * ROWS
-    torch.testing.assert_close(found.double(), attended(*other.states), rtol=0, atol=1e-5)
-
-
-def test_half_precision_states_are_summed_in_float32(monkeypatch):
-    monkeypatch.setattr(attention_cache, "RENEWAL", 10**6)
-    run = Run()
-    run.states = [part.bfloat16() for part in run.states]
-    run.compare(run.cache.renew(0, *run.states, None))
-    for _ in range(200):
-        rows = run.pick(5)
-        run.replace(rows, *(run.normal(5).bfloat16() for _ in range(3)))
-    assert run.drift < 2e-5
+    mine, run.states = run.states, other.states
+    run.begin(slot=1)
+    run.states = mine
+    assert run.kept.slot_bytes == 4 * ROWS * (3 * HEADS + 4 * WIDTH)
+    run.kept.forget(1)
+    run.kept.forget(7)
+    run.give(none)
+    assert run.products[-1] == 0
+    run.states = other.states
+    run.give(none, slot=1)
+    assert run.products[-1] == ROWS * ROWS
+    run.kept.reserve(5)
+    run.give(none, slot=1)
+    assert run.products[-1] == 0
+    assert run.drift < 2e-6
