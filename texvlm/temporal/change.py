@@ -12,6 +12,8 @@ from typing import Literal
 
 import torch
 
+from texvlm.temporal._change_kernel import mean_change
+
 Measure = Literal["mean", "max"]
 """Of the absolute differences of a token's pixels and channels: their mean, or the greatest one."""
 
@@ -71,6 +73,11 @@ def token_change(
         measure: mean or greatest absolute difference.
         std: per channel, of full scale, by which floats were divided; None for floats of full scale 1.
     """
+    if now.dtype == torch.uint8 and now.device.type == "cpu" and measure == "mean" and now.numel():
+        count = now[0].numel()
+        change = torch.empty(len(now))
+        mean_change(now.reshape(-1, count).numpy(), encoded.reshape(-1, count).numpy(), change.numpy())
+        return change
     if now.dtype == torch.uint8:
         difference = (now.to(torch.int16) - encoded.to(torch.int16)).abs_().float()
     else:

@@ -110,12 +110,7 @@ class TemporalEncoder:
         self._watched: dict[int, Watched] = {}
         self.counters = TemporalCounters()
         self._runner = ViewRunner(
-            encoder,
-            self._reuse,
-            gate,
-            checks=self._checks,
-            watched=self._watched,
-            counters=self.counters,
+            encoder, self._reuse, gate, checks=self._checks, watched=self._watched, counters=self.counters
         )
 
     def _changed(self, settings: TemporalSettings) -> TemporalSettings:
@@ -159,6 +154,7 @@ class TemporalEncoder:
     def forget(self, source: int) -> None:
         """A source left: nothing of it is kept. Unknown ones are no error."""
         self.reset(source)
+        self._shots.forget(source)
         self._follower.forget(source)
         self._watched.pop(source, None)
         self._checks.forget(source)

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 from texvlm.temporal.cuts import CutDetector, CutSettings
 from texvlm.temporal.settings import TemporalSettings
 from texvlm.temporal.small_pictures import as_small_picture
+from texvlm.temporal.token_pictures import TokenPicture
 from texvlm.temporal.transitions import Transition
-from texvlm.temporal.view_batches import picture_of_tokens
 from texvlm.tokens import TokenBatch
 
 
@@ -21,6 +21,7 @@ class ShotWatch:
     def __init__(self) -> None:
         self._detectors: dict[float, CutDetector] = {}
         self._bars: dict[int, float] = {}
+        self._of_tokens: dict[int, TokenPicture] = {}
 
     def pictures(
         self,
@@ -31,7 +32,7 @@ class ShotWatch:
         mean: Sequence[float],
         std: Sequence[float],
     ) -> dict[int, ArrayLike]:
-        """A small picture for each of some sources of a batch; nothing is remembered.
+        """A small picture for each of some sources of a batch.
 
         Raises:
             ValueError, TypeError: a picture that is not accepted.
@@ -42,7 +43,8 @@ class ShotWatch:
             if source in given:
                 found[source] = as_small_picture(given[source]).colour
             elif batch.pixels.shape[2] in (1, 3, 4):
-                found[source] = picture_of_tokens(batch, views[source], mean=mean, std=std)
+                picture = self._of_tokens.setdefault(source, TokenPicture())
+                found[source] = picture(batch, views[source], mean=mean, std=std)
         return found
 
     def update(self, source: int, picture: ArrayLike, settings: TemporalSettings, time_s: float) -> Transition:
@@ -69,3 +71,8 @@ class ShotWatch:
         bar = self._bars.pop(source, None)
         if bar is not None:
             self._detectors[bar].reset(source)
+
+    def forget(self, source: int) -> None:
+        """Nothing of a source is kept."""
+        self.reset(source)
+        self._of_tokens.pop(source, None)
