@@ -12,6 +12,7 @@ import numpy as np
 
 from texvlm._compiled import compiled
 from texvlm.fixation.scene import FloatMap
+from texvlm.temporal._likeness_kernels import best_match, box_moments, histogram, still
 from texvlm.temporal.small_pictures import SmallPicture
 
 BLOCK = 8
@@ -85,13 +86,13 @@ def structure_distance(old: FloatMap, new: FloatMap) -> tuple[float, tuple[int, 
     Source:
         Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004.
     """
-    found = float(_unmatched(old, new, 0, 0, np.inf)[0])
+    found = _unmatched(old, new, (0, 0), np.inf)[0]
     if found <= _EXPLAINED:
         return found, (0, 0)
     x, y = camera_shift(old, new)
     if max(abs(x), abs(y)) < 2:  # within reach of the first search
         return found, (0, 0)
-    panned = float(_unmatched(old, new, x, y, np.inf)[0])
+    panned = _unmatched(old, new, (x, y), np.inf)[0]
     return (panned, (x, y)) if panned < found else (found, (0, 0))
 
 
@@ -99,64 +100,43 @@ _EXPLAINED = 0.08
 """Structure distance at which no camera motion is looked for: resting shots stay below it."""
 
 
-@compiled()
-def _unmatched(old, new, camera_x, camera_y, ceiling):  # type: ignore[no-untyped-def]
+def _unmatched(old: FloatMap, new: FloatMap, camera: tuple[int, int], ceiling: float) -> tuple[float, float]:
     """Mean over the blocks of 1 - best match, weighted by contrast, and the share of the blocks that counted.
 
-    Blocks that a pan brought in count not.
+    Blocks that a pan, (x, y), brought in count not.
 
     With a finite ceiling, light is forgiven: blocks that reach it or are flat now count not, and a match
     is plain correlation, whatever the gain. 0 where no block is left.
     """
+    moments = box_moments(old, BLOCK), box_moments(new, BLOCK)
+    means, variances = zip(*moments, strict=True)
+    structure, counted = _explained(old, new, means, variances, camera, ceiling)
+    return float(structure), float(counted)
+
+
+@compiled()
+def _explained(old, new, means, variances, camera, ceiling):  # type: ignore[no-untyped-def]
     height, width = new.shape
-    count = BLOCK * BLOCK
-    floor = FLAT * FLAT
+    floor, lit = FLAT * FLAT, ceiling != np.inf
     total, missing, counted, blocks = 0.0, 0.0, 0, 0
     for top in range(0, height - BLOCK + 1, STRIDE):
         for left in range(0, width - BLOCK + 1, STRIDE):
-            sum_new, square_new, sum_here, square_here = 0.0, 0.0, 0.0, 0.0
-            highest = 0.0
             blocks += 1
-            for y in range(BLOCK):
-                for x in range(BLOCK):
-                    value = new[top + y, left + x]
-                    sum_new += value
-                    square_new += value * value
-                    highest = max(highest, value)
-                    value = old[top + y, left + x]
-                    sum_here += value
-                    square_here += value * value
-            var_new = max(square_new / count - (sum_new / count) ** 2, 0.0)
-            var_here = max(square_here / count - (sum_here / count) ** 2, 0.0)
-            lit = ceiling != np.inf
-            if lit and (highest >= ceiling or var_new < floor):
+            var_old, var_new = variances[0][top, left], variances[1][top, left]
+            if lit and (new[top : top + BLOCK, left : left + BLOCK].max() >= ceiling or var_new < floor):
                 continue
-            best = 0.0
-            in_sight = False
-            for search in range(2):
-                if search == 1 and camera_x == 0 and camera_y == 0:
-                    break
-                base_y, base_x = top + search * camera_y, left + search * camera_x
-                for y0 in range(max(base_y - REACH, 0), min(base_y + REACH, height - BLOCK) + 1):
-                    for x0 in range(max(base_x - REACH, 0), min(base_x + REACH, width - BLOCK) + 1):
-                        if search == 1 or (camera_x == 0 and camera_y == 0):
-                            in_sight = True
-                        sum_old, square_old, product = 0.0, 0.0, 0.0
-                        for y in range(BLOCK):
-                            for x in range(BLOCK):
-                                value = old[y0 + y, x0 + x]
-                                sum_old += value
-                                square_old += value * value
-                                product += value * new[top + y, left + x]
-                        var_old = max(square_old / count - (sum_old / count) ** 2, 0.0)
-                        covariance = product / count - sum_old / count * sum_new / count
-                        scale = (var_old * var_new) ** 0.5 if lit else (var_old + var_new) / 2
-                        best = max(best, (covariance + floor / 2) / (scale + floor / 2))
-            if in_sight:
-                weight = var_new**0.5 if lit else max(var_new, var_here) ** 0.5 + FLAT / 2
-                counted += 1
-                total += weight
-                missing += weight * (1.0 - min(best, 1.0))
+            here = (top, left)
+            best = best_match(old, new, means, variances, here, here, REACH, BLOCK, floor, lit)
+            if camera[0] != 0 or camera[1] != 0:
+                there = (top + camera[1], left + camera[0])
+                panned = best_match(old, new, means, variances, here, there, REACH, BLOCK, floor, lit)
+                if panned < 0:
+                    continue
+                best = max(best, panned)
+            weight = var_new**0.5 if lit else max(var_new, var_old) ** 0.5 + FLAT / 2
+            counted += 1
+            total += weight
+            missing += weight * (1.0 - min(best, 1.0))
     return (missing / total if total > 0.0 else 0.0), counted / max(blocks, 1)
 
 
@@ -187,35 +167,26 @@ def camera_shift(old: FloatMap, new: FloatMap) -> tuple[int, int]:
 
 
 def histogram_distance(old: FloatMap, new: FloatMap) -> float:
-    """Half the absolute difference of the two histograms, 0..1, mean over channels; values above 1 count as 1."""
-    channels = old.shape[2]
-    return float(
-        np.mean([np.abs(_histogram(old[..., c]) - _histogram(new[..., c])).sum() / 2 for c in range(channels)])
-    )
+    """Half the absolute difference of the two histograms, 0..1, mean over channels; values above 1 count as 1.
 
+    Each value counts in the two nearest bins, so that a little light moves little.
 
-def _histogram(values: FloatMap) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Shares of the values, each counted in the two nearest bins, so that a little light moves little."""
-    place = np.clip(values, 0.0, 1.0).ravel() * (BINS - 1)
-    low = place.astype(np.intp)
-    part = place - low
-    return (
-        np.bincount(low, 1 - part, BINS + 1)[:BINS] + np.bincount(np.minimum(low + 1, BINS - 1), part, BINS)
-    ) / place.size
+    Args:
+        old: (height, width, channels), 0..1 or more.
+        new: likewise.
+    """
+    before, now = (histogram(picture.reshape(-1, picture.shape[2]), BINS) for picture in (old, new))
+    return float(np.abs(before - now).sum() / 2 / old.shape[2])
 
 
 def still_share(old: FloatMap, new: FloatMap) -> float:
     """Share of the cells of 4 x 4 texels with structure in which every texel is within `SAME`; 0 where none has any."""
-    rows, columns = old.shape[0] // 4, old.shape[1] // 4
+    count, stayed = still(old, new, CELL, FLAT, SAME)
+    return float(stayed / max(count, 1))
 
-    def cells(picture: FloatMap) -> FloatMap:
-        cut = picture[: rows * 4, : columns * 4].reshape(rows, 4, columns, 4)
-        return cut.transpose(0, 2, 1, 3).reshape(rows, columns, 16)
 
-    before, now = cells(old), cells(new)
-    textured = np.maximum(before.std(axis=2), now.std(axis=2)) > FLAT
-    same = np.abs(before - now).max(axis=2) < SAME
-    return float((textured & same).sum() / max(int(textured.sum()), 1))
+CELL = 4
+"""Texels along a side of what stays or does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +231,7 @@ def light_on(old: FloatMap, new: FloatMap) -> Light:
     padded = np.pad(old, 1, mode="edge")
     rows = np.minimum(np.minimum(padded[:-2], padded[1:-1]), padded[2:])
     darkest = np.minimum(np.minimum(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
-    structure, blocks = _unmatched(old, new, 0, 0, WASHED_OUT)
+    structure, blocks = _unmatched(old, new, (0, 0), WASHED_OUT)
     return Light(
         float((now >= darkest[shown] - 2 * SAME).mean()),
         rise,
