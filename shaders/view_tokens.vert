@@ -13,7 +13,8 @@ uniform vec4 grid;      // patches in a row of the atlas, its (width, height) in
 uniform int only_anew;  // 1 leaves out the tokens that were not sampled anew
 
 flat out vec3 paint;
-flat out vec2 cell;  // corner of its patch in the atlas, texels
+flat out vec2 cell;   // corner of its patch in the atlas, texels; its neighbours' texels lie before it
+flat out float reach; // how many of the token's pixels a pixel of the viewport spans
 out vec2 inside;     // 0..1 over the token from its top-left corner
 out vec2 point;      // 0..1 over the frame
 
@@ -34,7 +35,8 @@ void main() {
     point = pixel / field.zw;
     inside = (pixel - first) / (last - first);
     paint = ink.rgb;
-    cell = vec2(mod(square.w, grid.x), floor(square.w / grid.x)) * grid.w;
+    cell = vec2(mod(square.w, grid.x), floor(square.w / grid.x)) * (grid.w + 2.0) + 1.0;
+    reach = grid.w / max(min(last.x - first.x, last.y - first.y), 1e-6);
     gl_Position = vec4(2.0 * point.x - 1.0, 1.0 - 2.0 * point.y, 0.0, 1.0);
     if (only_anew == 1 && ink.w < 0.5)
         gl_Position = vec4(-2.0, -2.0, 0.0, 1.0);  // all corners at one point: nothing is drawn

@@ -89,6 +89,8 @@ class Painter:
     def close(self) -> None:
         """Delete everything."""
         gl = self._gl
+        gl.glUseProgram(0)  # what is current lives on: whoever saves and restores it then would restore a dead one
+        gl.glBindVertexArray(0)
         for program in self._programs.values():
             gl.glDeleteProgram(program.name)
         self._programs.clear()

@@ -6,18 +6,24 @@ import ctypes
 import math
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from texvlm.backends._gl_api import FLOAT, RGBA, RGBA8, TEXTURE_2D, UNSIGNED_BYTE
+from texvlm.drawing._kernels import fill_squares
 from texvlm.drawing.pictures import lod_colours
 from texvlm.layouts.table import PADDING_LAYER, lod_of_side
 from texvlm.tokens import TokenBatch
-from texvlm.viewer.native._kernels import lay_out
+from texvlm.viewer.native._kernels import join_borders, lay_out
 from texvlm.viewer.native.gl_draw import DYNAMIC_STORAGE, LINEAR, DrawApi
 
 FLOATS = 8
 """Of one square: x, y, side, cell; red, green, blue, anew."""
+
+CELLS = 4
+"""Of the map of squares, along the side of the smallest."""
+
+LARGEST_MAP = 1024
+"""Cells of that map along the frame's longer side."""
 
 
 class TokenSquares:
@@ -25,7 +31,7 @@ class TokenSquares:
 
     Attributes:
         count: squares.
-        atlas: texture of their patches, row by row, RGBA bytes.
+        atlas: texture of their patches, row by row, RGBA bytes, each with a texel of its neighbours around it.
         grid: (patches in a row, width, height in texels, pixels along one token side) of the atlas.
         bytes_uploaded: token pixels and squares that went to the device so far.
     """
@@ -54,7 +60,7 @@ class TokenSquares:
             self._make_buffer(max(self.count, 2 * self._room))
         if self.count:
             self._gl.glNamedBufferSubData(self._buffer, 0, squares.nbytes, squares.ctypes.data)
-        self._put_pixels(batch.pixels[0])
+        self._put_pixels(batch, squares)
         self.bytes_uploaded += squares.nbytes + self._texels.nbytes
 
     def bind(self) -> None:
@@ -77,19 +83,25 @@ class TokenSquares:
         gl.check("making room for token squares")
         self._room = room
 
-    def _put_pixels(self, pixels: torch.Tensor) -> None:
-        """Patches (tokens, channels, patch, patch) into the atlas."""
-        count, patch = pixels.shape[0], pixels.shape[-1]
+    def _put_pixels(self, batch: TokenBatch, squares: NDArray[np.float32]) -> None:
+        """The patches into the atlas, joined where their squares lie side by side."""
+        patches = np.ascontiguousarray(batch.pixels[0].cpu().numpy())
+        count, patch = patches.shape[0], patches.shape[-1]
         columns = max(1, math.isqrt(count - 1) + 1) if count else 1
         rows = max(1, -(-count // columns))
-        grid = (columns, columns * patch, rows * patch, patch)
+        pitch = patch + 2
+        grid = (columns, columns * pitch, rows * pitch, patch)
         gl = self._gl
         if grid != self.grid or not self.atlas:
             gl.delete(gl.glDeleteTextures, self.atlas)
             self.atlas = gl.make_texture(TEXTURE_2D, RGBA8, grid[1:3], filtered=LINEAR)
             self.grid = grid
-            self._texels = np.full((rows, patch, columns, patch, 4), 255, np.uint8)
-        lay_out(np.ascontiguousarray(pixels.cpu().numpy()), columns, self._texels)
+            self._texels = np.full((rows, pitch, columns, pitch, 4), 255, np.uint8)
+        lay_out(patches, columns, self._texels)
+        if len(squares):
+            width, height = (int(side) for side in batch.sizes[0])
+            owners, step = owners_of(squares, (width, height))
+            join_borders(patches, squares, owners, step, columns, self._texels)
         gl.glTextureSubImage2D(self.atlas, 0, 0, 0, *grid[1:3], RGBA, UNSIGNED_BYTE, self._texels.ctypes.data)
 
 
@@ -104,3 +116,22 @@ def squares_of(batch: TokenBatch) -> NDArray[np.float32]:
     squares[:, 4:7] = lod_colours(lod_of_side(rows["side"], patch=batch.patch)) / 255
     squares[:, 7] = batch.dirty[0].cpu().numpy()[order]
     return squares
+
+
+def owners_of(squares: NDArray[np.float32], size: tuple[int, int]) -> tuple[NDArray[np.int32], float]:
+    """Which square shows where: a map of the frame, (rows, columns), and the side of its cells, level-0 texels.
+
+    Args:
+        squares: one or more, in the order in which they are drawn.
+        size: (width, height) of the frame, level-0 texels.
+    Returns:
+        The map holds the number of the square that shows at each cell's centre, -1 for none.
+    """
+    step = max(float(squares[:, 2].min()) / CELLS, max(size) / LARGEST_MAP)
+    columns, rows = (max(1, math.ceil(side / step)) for side in size)
+    centres, half = squares[:, :2].astype(np.float64), squares[:, 2:3].astype(np.float64) / 2
+    edges = np.concatenate([centres - half, centres + half], axis=1) / step - 0.5
+    edges = np.clip(np.ceil(edges), 0, [columns, rows, columns, rows]).astype(np.int32)
+    owners = np.full((rows, columns), -1, np.int32)
+    fill_squares(np.arange(len(squares), dtype=np.int32), edges, owners)
+    return owners, step
