@@ -96,6 +96,21 @@ def test_a_move_that_comes_before_the_first_frame_is_no_latency(open_film):
     assert not session.latencies_ms
 
 
+def test_a_move_to_where_it_is_already_is_no_latency(open_film):
+    session = open_film(clocked=True)
+    while session.advance(0) is None:
+        pass
+    session.point(1.2, 0.5, 1 * MS)
+    session.advance(0)
+    session.presented(3 * MS)
+    session.point(1.4, 0.5, 10 * MS)  # along the edge: no picture comes of it
+    assert session.advance(0) is None
+    session.point(0.3, 0.5, 5000 * MS)
+    session.advance(0)
+    session.presented(5020 * MS)
+    assert list(session.latencies_ms) == [2.0, 20.0]
+
+
 def test_a_policy_looks_until_the_pointer_takes_over(open_film):
     session = open_film(look="changes")
     shown = [session.advance() for _ in range(3)]
@@ -174,6 +189,20 @@ def test_a_budget_grows_and_shrinks_by_a_quarter(open_film):
         session.advance()
     with pytest.raises(ValueError, match="has no smaller budget near"):
         session.change_tokens(-1)
+
+
+def test_each_press_is_a_step_though_no_picture_came_in_between(open_film):
+    session = open_film(Film([0.1 * k for k in range(12)], size=(320, 192)), tokens=None)
+    with pytest.raises(ValueError, match="greatest count"):
+        session.set_layout("quadtree", 5000)  # there is no frame yet that it would not fit
+    session.change_tokens(1)  # before the first picture: from the count that it will have
+    first = session.advance().batch.pixels.shape[1]
+    session.change_tokens(-1)
+    before = session.advance().batch.pixels.shape[1]
+    assert first > before > 100
+    session.change_tokens(1)
+    session.change_tokens(1)
+    assert session.advance().batch.pixels.shape[1] > first * 1.1
 
 
 def test_a_layout_that_cannot_be_had_changes_nothing(open_film):

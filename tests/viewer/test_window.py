@@ -16,13 +16,15 @@ from required import unavailable
 from viewer.displays import Hand, virtual_display
 from viewer.films import Film, pixels
 
-from texvlm.errors import ViewerUnavailable
+from texvlm.drawing.preview import PreviewWriter
+from texvlm.errors import StoreError, ViewerUnavailable
 from texvlm.viewer import PictureMode, ViewSettings
+from texvlm.viewer import recorder as recorder_module
 from texvlm.viewer import settings as settings_module
 from texvlm.viewer.native.opening import open_session, open_surface
 from texvlm.viewer.native.surface import KeyTyped, PointerMoved, Uncovered
 from texvlm.viewer.native.viewer import NativeViewer, ViewFiles
-from texvlm.viewer.native.window import GlfwWindow
+from texvlm.viewer.native.window import NOT_HERE, GlfwWindow
 
 pytestmark = pytest.mark.gl
 SIZE = (320, 200)
@@ -174,6 +176,74 @@ def test_a_single_image_stays_until_somebody_closes_it(here, monkeypatch):
         assert viewer.handle(KeyTyped("2"))
         assert viewer.mode is PictureMode.RECONSTRUCTION
         viewer.close()
+
+
+class FullDisk(PreviewWriter):
+    """Has room for nothing."""
+
+    def write(self, image, pts=None):
+        raise StoreError("no room; free some")
+
+
+@pytest.fixture
+def still(here, monkeypatch, tmp_path):
+    """A viewer on a film that is paused; (viewer, session, window, what it said)."""
+    settings = film_on(monkeypatch, Film([0.01 * k for k in range(500)], size=SIZE))
+    with open_surface("texvlm test", SIZE, offscreen=False) as window, open_session(settings, window) as session:
+        viewer = NativeViewer(session, window, files=ViewFiles(tmp_path), panel=False)
+        said = []
+        monkeypatch.setattr(viewer, "notice", said.append)
+        session.player.pause(True)
+        yield viewer, session, window, said
+        viewer.close()
+
+
+def show_one(viewer, session):
+    """One more frame."""
+    before = session.statistics().pictures
+    session.player.step()
+    viewer.stop = lambda: session.statistics().pictures > before
+    viewer.run()
+
+
+def test_what_is_said_to_be_written_is_there(still, tmp_path):
+    viewer, session, _, said = still
+    viewer.handle(KeyTyped("s"))
+    viewer.handle(KeyTyped("r"))
+    viewer.handle(KeyTyped("r"))
+    film = tmp_path / "texvlm-view-001.mp4"
+    assert said == ["there is no picture yet", f"recording {film}", f"nothing was shown, so there is no {film}"]
+    assert not list(tmp_path.iterdir())
+    show_one(viewer, session)
+    viewer.handle(KeyTyped("s"))
+    viewer.handle(KeyTyped("r"))
+    show_one(viewer, session)
+    viewer.handle(KeyTyped("r"))
+    picture = tmp_path / "texvlm-view-001.png"
+    assert said[3:] == [f"wrote {picture}", f"recording {film}", f"wrote {film}"]
+    assert viewer.written == [picture, film]
+    assert all(path.exists() for path in viewer.written)
+
+
+def test_a_recording_that_fails_is_told_and_the_window_stays(still, monkeypatch, tmp_path):
+    viewer, session, _, said = still
+    monkeypatch.setattr(recorder_module, "PreviewWriter", FullDisk)
+    viewer.handle(KeyTyped("r"))
+    end = time.monotonic() + 20
+    while "no room; free some" not in said:  # the recorder is a thread of its own
+        show_one(viewer, session)
+        assert time.monotonic() < end
+    show_one(viewer, session)
+    assert not list(tmp_path.iterdir())
+    assert viewer.written == []
+
+
+def test_what_a_display_does_not_have_is_no_error(still):
+    _, _, window, _ = still
+    for code in NOT_HERE:
+        window._glfw._handle_glfw_errors(code, b"Wayland: The platform does not provide the window position")
+    with pytest.raises(window._glfw.GLFWError):
+        window._glfw.get_window_attrib(window._window, 12345)
 
 
 def test_resizing_draws_anew(here, monkeypatch, tmp_path):

@@ -177,7 +177,7 @@ def view(
             statistics, name = view_in_browsers(
                 settings, place, mode=picture_mode, frames=frames, rerun=rerun, stop=lambda: stop.requested
             )
-            written = []
+            written, left_out = [], 0
         else:
             surface = stack.enter_context(open_surface(f"texvlm {source}", window, offscreen=offscreen, vsync=vsync))
             session = stack.enter_context(open_session(settings, surface))
@@ -200,15 +200,16 @@ def view(
                 statistics, name = session.statistics(), session.engine.backend_name
             finally:
                 viewer.close()
-            written = list(viewer.written)
+            written, left_out = list(viewer.written), viewer.left_out
         written += [path for path in (rerun,) if path is not None]
     if trace is not None:
         written.append(trace)
     if json:
-        print_json(asdict(statistics) | {"input": source, "backend": name, "written": list(map(str, written))})
+        facts = {"input": source, "backend": name, "written": list(map(str, written)), "left_out": left_out}
+        print_json(asdict(statistics) | facts)
         return
     if report:
-        print_table(f"{source}, backend {name}", _rows(statistics))
+        print_table(f"{source}, backend {name}", _rows(statistics, left_out))
     for path in written:
         print_line(f"wrote {path}")
 
@@ -217,7 +218,7 @@ LARGEST = 16384
 """Pixels along a window's side."""
 
 
-def _rows(statistics: ViewStatistics) -> list[tuple[str, str]]:
+def _rows(statistics: ViewStatistics, left_out: int) -> list[tuple[str, str]]:
     stages = ", ".join(f"{name} {ms:.2f}" for name, ms in statistics.stages_ms.items())
     rows = [
         ("pictures", f"{statistics.pictures} of {statistics.frames} frames; {statistics.dropped} dropped"),
@@ -228,4 +229,6 @@ def _rows(statistics: ViewStatistics) -> list[tuple[str, str]]:
     ]
     if statistics.latency_ms is not None:
         rows.append(("look to picture", f"{statistics.latency_ms:.1f} ms, the last move"))
+    if left_out:
+        rows.append(("recording", f"without {left_out} pictures that came too fast"))
     return rows

@@ -61,8 +61,8 @@ class RerunLog:
         centres = np.stack([rows["x"], rows["y"]], axis=1)
         colours = lod_colours(lod_of_side(rows["side"], patch=shown.batch.patch))
         log(f"{ROOT}/tokens", rr.Boxes2D(centers=centres, half_sizes=half, colors=colours))
-        if len(shown.fixations):
-            log(f"{ROOT}/fixation", rr.Points2D(shown.fixations * shown.size, radii=6.0, colors=(255, 255, 255)))
+        # also where there is none: what was logged last would stay
+        log(f"{ROOT}/fixation", rr.Points2D(shown.fixations * shown.size, radii=6.0, colors=(255, 255, 255)))
         statistics = self._session.statistics()
         numbers = {
             "tokens": statistics.tokens,

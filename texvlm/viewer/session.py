@@ -23,13 +23,16 @@ from texvlm.errors import ClosedError
 from texvlm.fixation import Look, Looker, engine_arguments, parse_look, scene_of
 from texvlm.fixation.scene import GazePoint
 from texvlm.frames import Frame
-from texvlm.layouts import DEFAULT_TOKENS, Layout
+from texvlm.layouts import DEFAULT_TOKENS, Focus, Layout
 from texvlm.regions import TileMask
 from texvlm.viewer.meter import LATENCIES, Rate, StageMedians
 from texvlm.viewer.player import Player
 from texvlm.viewer.settings import ViewSettings
 from texvlm.viewer.shown import Shown, ViewStatistics
 from texvlm.viewer.tuning import next_layout, next_threshold, next_tokens
+
+POINTER = "pointer"
+"""Who chose a fixation, where the pointer did."""
 
 
 class ViewSession:
@@ -65,6 +68,7 @@ class ViewSession:
         self._layout = settings.make_layout(tokens=settings.tokens)
         self._layout_name = settings.layout
         self._budget = settings.tokens or DEFAULT_TOKENS  # what other layouts are asked for first
+        self._asked: int | None = None  # a budget that no picture has yet
         self._threshold = settings.threshold
         self._looker = None if settings.look is None else _looker(settings.look)
         self._by_policy = self._looker is not None
@@ -189,11 +193,12 @@ class ViewSession:
             if time_s is not None:
                 self._gaze.append(GazePoint(time_s, *pointed))
             return False
+        if self._look.why == POINTER and bool((self._look.fixations[0] == pointed).all()):
+            return False  # along the edge of the frame, say: no picture will show it
         if self._frame is not None:
             self._showing_ns = moved_ns if self._showing_ns is None else self._showing_ns
-        same = bool((self._look.fixations[0] == pointed).all())
-        self._look = Look(np.array(pointed), why="pointer")
-        return not same
+        self._look = Look(np.array(pointed), why=POINTER)
+        return True
 
     def _ask(self, looker: Looker, frame: Frame) -> Look:
         gaze, self._gaze = self._gaze, []
@@ -221,6 +226,7 @@ class ViewSession:
         layout = self.settings.make_layout(name, tokens)
         self._check(layout)
         self._layout, self._layout_name, self._stale = layout, name, True
+        self._asked = tokens
 
     def cycle_layout(self, step: int = 1) -> None:
         """The next layout (or with -1 the one before) that this frame and this budget can have."""
@@ -229,7 +235,8 @@ class ViewSession:
 
     def change_tokens(self, step: int) -> None:
         """A larger (1) or smaller (-1) token budget; ValueError where this layout has no other."""
-        tokens = next_tokens(self.settings, self._layout_name, self.tokens, step, self._fits)
+        now = self._asked or self.tokens or self._budget
+        tokens = next_tokens(self.settings, self._layout_name, now, step, self._fits)
         self.set_layout(self._layout_name, tokens)
         self._budget = tokens
 
@@ -330,7 +337,7 @@ class ViewSession:
         batch = self._engine.tokens(**engine_arguments([self._look]), layout=self._layout, copy=False)
         self._sampled = self._engine.counters.tokens_sampled - before
         self.stages.note_totals(self._engine.times_ms)
-        self._stale = False
+        self._stale, self._asked = False, None
         look = self._look
         self._shown = Shown(
             number=1 if earlier is None else earlier.number + 1,
@@ -357,6 +364,9 @@ class ViewSession:
         """ValueError unless the layout can serve the frame and the look of the moment."""
         if self._frame is not None:
             self._engine.plan(**engine_arguments([self._look]), layout=layout)
+        else:  # what is to come must be served, too
+            size = self.player.info.size
+            layout.plan(size, Focus(self._look.fixations * size))
 
 
 def _looker(look: str) -> Looker:

@@ -75,6 +75,10 @@ class NativeViewer:
     Raises:
         KernelBuildError: a shader does not compile.
         StoreError: the recording cannot be written.
+
+    Attributes:
+        written: files that are whole.
+        left_out: pictures that came too fast for the recordings among them.
     """
 
     def __init__(
@@ -101,6 +105,7 @@ class NativeViewer:
         self._recorder: Recorder | None = None
         self.painter = Painter(surface.gl)
         self.written: list[Path] = []
+        self.left_out = 0
         if self._files.record is not None:
             self._start_recording(self._files.record)
 
@@ -159,7 +164,7 @@ class NativeViewer:
         with self._session.stages.stage("draw"), profile_range("draw", "preview"):
             self.painter.draw(self._session.engine, self.mode, window)
             if self._recorder is not None and shown is not None:
-                self._recorder.write(self._read(window), None if self._patient else perf_counter())
+                self._record_picture(self._recorder, window)
             self._draw_words(window)
         with self._session.stages.stage("show"), profile_range("show", "preview"):
             self._surface.show()
@@ -197,7 +202,8 @@ class NativeViewer:
         if self.painter.frames.bytes_copied:
             facts.append(("copied to show", f"{self.painter.frames.bytes_copied / 1e6:.0f} MB"))
         if self._recorder is not None:
-            facts.append(("recording", self._recorder.path.name))
+            lost = f", {self._recorder.dropped} left out" if self._recorder.dropped else ""
+            facts.append(("recording", self._recorder.path.name + lost))
         return facts
 
     def notice(self, words: str) -> None:
@@ -212,11 +218,11 @@ class NativeViewer:
         self._surface.gl.check("reading a picture")
         return np.ascontiguousarray(texels[::-1, :, :3])
 
-    def _save(self, path: Path) -> None:
-        """The picture of the moment, without words, as a PNG."""
+    def _save(self, path: Path) -> bool:
+        """The picture of the moment, without words, as a PNG; False where there is none."""
         window = self._surface.size
         if min(window) < 1 or self._session.shown is None:
-            return
+            return False
         self.painter.draw(self._session.engine, self.mode, window)
         try:
             write_png(path, self._read(window))
@@ -224,17 +230,32 @@ class NativeViewer:
             reason = error.strerror or str(error)
             raise StoreError(f"cannot write picture {path}: {reason}; choose another place") from error
         self.written.append(path)
+        return True
 
     def _start_recording(self, path: Path) -> None:
         width, height = self._surface.size
         rate = self._session.player.info.rate or 30.0
         self._recorder = Recorder(path, (max(width, 2), max(height, 2)), rate=rate, patient=self._patient)
 
-    def _stop_recording(self) -> None:
+    def _record_picture(self, recorder: Recorder, window: tuple[int, int]) -> None:
+        try:
+            recorder.write(self._read(window), None if self._patient else perf_counter())
+        except StoreError as failure:
+            if recorder.path == self._files.record:
+                raise  # who asked for it on the command line wants to know at once
+            self._recorder = None  # it has ended by itself, and there is no file
+            self.notice(str(failure))
+
+    def _stop_recording(self) -> str:
+        """Finish it; what came of it, in words."""
         recorder, self._recorder = self._recorder, None
         assert recorder is not None, "a recording is under way"
-        if recorder.finish():
-            self.written.append(recorder.path)
+        if not recorder.finish():
+            return f"nothing was shown, so there is no {recorder.path}"
+        self.written.append(recorder.path)
+        self.left_out += recorder.dropped
+        lost = f", without {recorder.dropped} pictures that came too fast" if recorder.dropped else ""
+        return f"wrote {recorder.path}{lost}"
 
     # ------------------------------------------------------------------ events
 
@@ -297,8 +318,8 @@ class NativeViewer:
             case Action.LOOK:
                 session.follow_policy(not session.follows_policy)
             case Action.SCREENSHOT:
-                self._save(path := self._free_name(".png"))
-                self.notice(f"wrote {path}")
+                path = self._free_name(".png")
+                self.notice(f"wrote {path}" if self._save(path) else "there is no picture yet")
             case Action.RECORD:
                 self._record()
             case Action.PANEL:
@@ -315,9 +336,7 @@ class NativeViewer:
             self._start_recording(path := self._free_name(".mp4"))
             self.notice(f"recording {path}")
         else:
-            path = self._recorder.path
-            self._stop_recording()
-            self.notice(f"wrote {path}")
+            self.notice(self._stop_recording())
 
     def _free_name(self, ending: str) -> Path:
         """A name in the folder that nothing has yet."""

@@ -20,6 +20,9 @@ WINDOW_ADVICE = (
     "or run it under a virtual display: xvfb-run texvlm view ..."
 )
 
+NOT_HERE = (0x1000C, 0x1000D)
+"""GLFW_FEATURE_UNAVAILABLE and _UNIMPLEMENTED: what a display does not have, as Wayland no places of windows."""
+
 _NUMBERED = re.compile(r"\(\d+\) b?['\"]?(.*?)['\"]?", re.DOTALL)
 
 
@@ -211,8 +214,9 @@ def _load() -> Any:
     except ImportError as error:
         reason = f": {error}" if "glfw" in sys.modules or "librar" in str(error).lower() else ""
         raise ViewerUnavailable(f'glfw is not installed{reason}; pip install "texvlm[viewer]"') from None
-    glfw.ERROR_REPORTING = "exception"
-    return glfw
+    module: Any = glfw
+    module.ERROR_REPORTING = {code: "ignore" for code in NOT_HERE} | {None: "exception"}
+    return module
 
 
 def _address_of(glfw: Any) -> Callable[[bytes], int | None]:
