@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from texvlm.viewer.web.access import access_for, is_loopback
+from texvlm.viewer.web.access import access_for, embedding_refusal, is_loopback
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "127.8.8.8", "::1"])
@@ -37,3 +37,10 @@ def test_pages_of_other_sites_are_refused(origin):
 def test_a_name_that_somebody_pointed_at_this_machine_is_refused(host):
     refusal = access_for("127.0.0.1").refusal(host=host, origin=f"http://{host}", token=None)
     assert "not this viewer's" in refusal
+
+
+def test_only_the_viewers_own_page_may_show_a_picture():
+    for site in (None, "none", "same-origin"):
+        assert embedding_refusal(site) is None
+    for site in ("cross-site", "same-site", "anything"):
+        assert f"a page that is {site} asks" in embedding_refusal(site)

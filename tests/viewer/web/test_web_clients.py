@@ -16,7 +16,7 @@ from texvlm.errors import ViewerUnavailable
 from texvlm.viewer.modes import PictureMode
 from texvlm.viewer.shown import Shown
 from texvlm.viewer.web import clients as clients_module
-from texvlm.viewer.web.clients import MOST_CLIENTS, MOST_COMMANDS, Clients
+from texvlm.viewer.web.clients import MOST_CLIENTS, MOST_COMMANDS, Clients, Requests
 from texvlm.viewer.web.messages import Ack, Pause, Point, Step, Watch
 from texvlm.viewer.web.snapshot import take_snapshot
 
@@ -143,8 +143,8 @@ def test_of_several_moves_the_last_one_counts_and_the_wait_is_that_of_the_first(
     first, second = (clients.add(lambda _: None) for _ in range(2))
     clients.take(first, Point(0.1, 0.1, 1), 100)
     clients.take(second, Point(0.9, 0.9, 5), 200)
-    assert clients.take_point() == (second, Point(0.9, 0.9, 5), 100)
-    assert clients.take_point() is None
+    assert clients.take_requests().pointed == (second, Point(0.9, 0.9, 5), 100)
+    assert clients.take_requests().pointed is None
 
 
 def test_commands_wait_in_order_and_not_without_end(clients):
@@ -152,9 +152,35 @@ def test_commands_wait_in_order_and_not_without_end(clients):
     for _ in range(MOST_COMMANDS):
         clients.take(client, Step())
     clients.take(client, Pause(True))
-    assert clients.take_commands() == [(client, Step())] * MOST_COMMANDS
+    assert clients.take_requests().commands == [(client, Step())] * MOST_COMMANDS
     assert clients.traffic().overflowed == 1
-    assert clients.take_commands() == []
+    assert clients.take_requests() == Requests([], None)
+
+
+def test_each_is_told_how_many_of_its_commands_a_state_has_heard_of(clients):
+    first, second = (clients.add(lambda _: None) for _ in range(2))
+    heard = {first: None, second: None}
+
+    def tell():
+        clients.tell({})
+        for client, fields in clients.next_job().clients:
+            heard[client] = fields["heard"]
+            clients.take(client, Ack(fields["packet"]))
+
+    for _ in range(MOST_COMMANDS + 2):  # those that are dropped, too: nothing will come of them
+        clients.take(first, Step())
+    tell()
+    assert heard == {first: 0, second: 0}
+    clients.take_requests()
+    clients.take(second, Pause(True))
+    tell()
+    assert heard == {first: MOST_COMMANDS + 2, second: 0}
+    clients.take_requests()
+    tell()
+    assert heard[second] == 1
+    clients.notice(first, "no state")
+    ((_, fields),) = clients.next_job().clients
+    assert "heard" not in fields
 
 
 def test_nothing_is_copied_where_nobody_looks(clients, snapshots, monkeypatch):

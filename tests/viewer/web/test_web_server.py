@@ -12,21 +12,25 @@ import ssl
 import subprocess
 import urllib.error
 import urllib.request
+from contextlib import closing, suppress
 
 import numpy as np
 import pytest
 from PIL import Image
 from required import unavailable
+from viewer.films import Film
 from viewer.web.web_rig import Served, Talker, serve_film, wait_until
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from texvlm.errors import SourceError, ViewerUnavailable
 from texvlm.viewer import PictureMode, ViewSettings
+from texvlm.viewer import settings as settings_module
 from texvlm.viewer.web.access import Access
 from texvlm.viewer.web.clients import MOST_CLIENTS
-from texvlm.viewer.web.messages import LONGEST_MESSAGE, read_packet
+from texvlm.viewer.web.messages import LONGEST_MESSAGE, Follow, Point, read_packet
 from texvlm.viewer.web.server import PAGE, PAGE_FILES
+from texvlm.viewer.web.viewer import WebViewer
 
 
 @pytest.fixture
@@ -144,11 +148,65 @@ def test_garbage_is_dropped_and_counted_and_nothing_else_happens(serve, talk):
     assert served.fixation == (0.5, 0.5)
 
 
+class Interposed:
+    """A lock after whose first release something happens, as another thread may make it happen."""
+
+    def __init__(self, lock, then):
+        self._lock, self._then = lock, then
+
+    def __enter__(self):
+        return self._lock.__enter__()
+
+    def __exit__(self, *error):
+        self._lock.__exit__(*error)
+        then, self._then = self._then, lambda: None
+        then()
+
+    def __getattr__(self, name):
+        return getattr(self._lock, name)
+
+
+def test_a_click_that_takes_over_from_a_policy_is_not_lost_between_the_two(monkeypatch):
+    monkeypatch.setattr(settings_module, "open_source", lambda name: Film([0.0]))
+    with closing(WebViewer(ViewSettings("film", backend="cpu", tokens=40, patch=8, look="changes"))) as viewer:
+        client = viewer.clients.add(lambda _: None)
+        wait_until(lambda: viewer.turn() or viewer.session.shown)
+        assert viewer.session.follows_policy
+
+        def click():
+            viewer.clients.take(client, Follow(False))
+            viewer.clients.take(client, Point(0.2, 0.9, 1))
+
+        viewer.clients._changed = Interposed(viewer.clients._changed, click)
+        viewer.turn()
+        viewer.turn()
+        assert not viewer.session.follows_policy
+        assert viewer.session.shown.fixations.tolist() == [[0.2, 0.9]]
+
+
+def test_a_move_that_a_policy_passes_over_is_not_said_to_be_seen(serve, talk):
+    served = serve(settings=ViewSettings("film", backend="cpu", tokens=40, patch=8, look="changes"))
+    talker = talk(served)
+    talker.say({"point": [0.2, 0.9], "number": 7})
+    talker.say({"pause": True})
+    talker.take_until(lambda header: header.get("heard") == 1)
+    talker.say({"watch": "frame", "box": [200, 200]})
+    header, _ = talker.take_until(lambda header: "picture" in header)
+    assert header["seen"] == 0
+    talker.say({"policy": False})
+    talker.say({"point": [0.3, 0.9], "number": 8})
+    talker.take_until(lambda header: header.get("seen") == 8)
+
+
 def test_a_message_that_is_too_long_ends_its_connection_and_no_other(serve, talk):
     served = serve()
     talker, other = talk(served), talk(served)
     talker.say("x" * (LONGEST_MESSAGE + 1))
     assert talker.code_at_end() == 1009
+    pieces = talk(served)
+    with suppress(ConnectionClosed):
+        pieces.socket.send("x" * (LONGEST_MESSAGE // 2) for _ in range(9))
+    assert pieces.code_at_end() == 1009
     wait_until(lambda: served.clients.traffic().clients == 1)
     other.take()
 
@@ -233,6 +291,9 @@ def test_other_sites_get_nothing(serve, talk):
         assert status == 403
         assert words.count(b"\n") == 1
         assert b"not this viewer's" in words
+    status, headers, words = get(served, "/picture.png", {"Sec-Fetch-Site": "cross-site"})  # an img sends no Origin
+    assert (status, words.count(b"\n")) == (403, 1)
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
     assert served.clients.traffic().connected == 1
 
 

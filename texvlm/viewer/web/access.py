@@ -51,6 +51,17 @@ def access_for(host: str) -> Access:
     return Access(secrets.token_urlsafe(16), frozenset())
 
 
+def embedding_refusal(site: str | None) -> str | None:
+    """Why a picture is refused to a page of another site, one line; None when it is not.
+
+    Args:
+        site: header Sec-Fetch-Site: what browsers know of the asking page where they send no Origin, as for an img.
+    """
+    if site in (None, "none", "same-origin"):  # no browser, an address that was typed, the viewer's own page
+        return None
+    return f"a page that is {site:.20} asks; only the viewer's own page may show pictures"
+
+
 def is_loopback(host: str) -> bool:
     """Only this machine reaches it; a name other than localhost may mean anything."""
     if host.lower() == "localhost":

@@ -41,6 +41,7 @@ class Client:
         ready: it has no packet under way.
         given_s: when it was given the last one, on the monotonic clock.
         packets, pictures, skipped: packets and pictures given; pictures that it was too slow for.
+        commands, taken, heard: that it gave; those the engine's thread has taken; those the newest state shows.
     """
 
     number: int
@@ -54,6 +55,9 @@ class Client:
     skipped: int = 0
     picture_seen: int = 0
     state_seen: int = 0
+    commands: int = 0
+    taken: int = 0
+    heard: int = 0
     mode_changed: bool = False
     notices: list[str] = field(default_factory=list)
 
@@ -74,6 +78,19 @@ class Job:
     mode: PictureMode
     box: tuple[int, int]
     state: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """What clients asked of the engine's thread.
+
+    Attributes:
+        commands: in order, each with who gave it.
+        pointed: the newest move, who made it, and when the first one came, by `time.perf_counter_ns`; None without any.
+    """
+
+    commands: list[tuple[Client, Command]]
+    pointed: tuple[Client, Point, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +183,11 @@ class Clients:
                 first_ns = self._pointed[2] if self._pointed is not None else None
                 now_ns = perf_counter_ns() if time_ns is None else time_ns
                 self._pointed = (client, message, now_ns if first_ns is None else first_ns)
-            elif len(self._commands) >= MOST_COMMANDS:
-                self._overflowed += 1
-                return
             else:
+                client.commands += 1
+                if len(self._commands) >= MOST_COMMANDS:
+                    self._overflowed += 1
+                    return
                 self._commands.append((client, message))
         self._wake()
 
@@ -189,18 +207,19 @@ class Clients:
 
     # ------------------------------------------------------------------ the engine's thread
 
-    def take_point(self) -> tuple[Client, Point, int] | None:
-        """The newest move, who made it, and when the first one since the last call came."""
-        with self._changed:
-            pointed, self._pointed = self._pointed, None
-            return pointed
+    def take_requests(self) -> Requests:
+        """What was asked for since the last call.
 
-    def take_commands(self) -> list[tuple[Client, Command]]:
-        """What was asked for since the last call, in order."""
+        Commands and the move at once: a click that takes over from the policy is both, and between two
+        calls the one could come without the other.
+        """
         with self._changed:
-            commands = list(self._commands)
+            taken = Requests(list(self._commands), self._pointed)
             self._commands.clear()
-            return commands
+            self._pointed = None
+            for client in self._clients.values():
+                client.taken = client.commands
+            return taken
 
     @property
     def wants_picture(self) -> bool:
@@ -224,8 +243,10 @@ class Clients:
                 self._changed.notify_all()
 
     def tell(self, state: Mapping[str, Any]) -> None:
-        """What is known about the session now; must not be written to any more."""
+        """What is known about the session now, all that was taken done; must not be written to any more."""
         with self._changed:
+            for client in self._clients.values():
+                client.heard = client.taken
             self._state = state
             self._states += 1
             self._changed.notify_all()
@@ -311,6 +332,8 @@ class Clients:
                 client.skipped += max(0, self._pictures - client.picture_seen - 1)
             client.picture_seen, client.mode_changed = self._pictures, False
             fields |= {"seen": self._snapshot.seen.get(client.number, 0), "skipped": client.skipped}
+        if client.state_seen < self._states:
+            fields["heard"] = client.heard
         client.state_seen = self._states
         client.ready, client.given_s = False, monotonic()
         return fields

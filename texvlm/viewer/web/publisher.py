@@ -63,6 +63,7 @@ class Publisher:
             "frame": shown.frame,
             "time_s": shown.time_s,
             "mode": job.mode,
+            "box": job.box,
             "size": [image.shape[1], image.shape[0]],
             "places": [[place.x, place.y, place.width, place.height] for place in places],
             "fixations": shown.fixations.tolist(),

@@ -20,7 +20,7 @@ from starlette.datastructures import Headers, QueryParams
 from texvlm.drawing.pictures import png_bytes
 from texvlm.errors import ViewerUnavailable
 from texvlm.viewer.modes import parse_mode
-from texvlm.viewer.web.access import Access, access_for
+from texvlm.viewer.web.access import Access, access_for, embedding_refusal
 from texvlm.viewer.web.clients import Client, Clients
 from texvlm.viewer.web.messages import LONGEST_MESSAGE, read_message
 from texvlm.viewer.web.pictures import draw_snapshot
@@ -29,6 +29,8 @@ PAGE = Path(__file__).parent / "page"
 PAGE_FILES = {
     "view.js": "text/javascript",
     "draw.js": "text/javascript",
+    "record.js": "text/javascript",
+    "wishes.js": "text/javascript",
     "xr.js": "text/javascript",
     "view.css": "text/css",
 }
@@ -39,6 +41,7 @@ HEADERS = {
     "Permissions-Policy": "xr-spatial-tracking=(self)",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 
@@ -138,7 +141,9 @@ def make_app(clients: Clients, access: Access) -> FastAPI:
 
     @app.get("/picture.png")
     def picture(request: Request, mode: str = "both") -> Response:  # not async: it runs on a thread
-        why = _refusal(access, request.headers, request.query_params)
+        why = _refusal(access, request.headers, request.query_params) or embedding_refusal(
+            request.headers.get("sec-fetch-site")
+        )
         if why:
             return _refused(why)
         try:

@@ -82,16 +82,14 @@ class WebViewer:
     def turn(self) -> None:
         """Do what was asked for, make the picture that is due, and let clients have it."""
         session = self.session
-        told_to = self.clients.take_commands()
-        for client, command in told_to:
+        asked = self.clients.take_requests()
+        for client, command in asked.commands:
             try:
                 self._act(command)
             except (ValueError, TypeError) as refusal:
                 self.clients.notice(client, str(refusal))
-        pointed = self.clients.take_point()
-        if pointed is not None:
-            client, point, time_ns = pointed
-            self._point(client, point, time_ns)
+        if asked.pointed is not None:
+            self._point(*asked.pointed)
         shown = session.advance()
         if shown is not None:
             session.presented()
@@ -102,7 +100,7 @@ class WebViewer:
                 self.clients.publish(take_snapshot(session.engine, session.shown, self._seen))
             self._copied = session.shown
             self.copies += 1
-        if told_to or perf_counter() >= self._tell_due_s:
+        if asked.commands or perf_counter() >= self._tell_due_s:
             self.clients.tell(self.state())
             self._tell_due_s = perf_counter() + TELL_EVERY_S
 
@@ -143,7 +141,8 @@ class WebViewer:
 
     def _point(self, client: Client, point: messages.Point, time_ns: int) -> None:
         self.session.point(point.u, point.v, time_ns)
-        self._seen = {client.number: point.number}  # the last one to move is the only one who waits for it
+        if not self.session.follows_policy:  # which shows what it likes, and when
+            self._seen = {client.number: point.number}  # the last one to move is the only one who waits for it
 
     def _act(self, command: messages.Command) -> None:
         session = self.session

@@ -1,6 +1,8 @@
 // The page: a socket that comes back, the newest picture, and controls. See messages.py for what is said.
 
 import { Plot, fillTable, pointIn } from "./draw.js";
+import { PictureRecorder, keepFile } from "./record.js";
+import { Wishes } from "./wishes.js";
 import { XrView } from "./xr.js";
 
 const $ = (id) => document.getElementById(id);
@@ -9,6 +11,7 @@ const NUDGE = 0.02; // of the frame, that an arrow key moves the fixation
 const FORGET_MS = 1000; // a move that no picture shows by then was overtaken by somebody else's
 const TALLEST = 0.68; // of the window, that a picture may take
 const LATENCIES = 1000; // newest ones kept
+const REFUSED = 1006; // what a browser calls every socket that ended without a word
 
 // What tests and the curious look at: latencies_ms from a move until its picture was drawn.
 const meter = { pictures: 0, packets: 0, connections: 0, bytes: 0, latencies_ms: [], skipped: 0, times: [] };
@@ -22,6 +25,7 @@ const view = {
   fixation: [0.5, 0.5],
   mode: "both",
   room: null, // pixels to fill, where that is not the page's room
+  boxFor,
   point: moveTo,
   onpicture: () => {},
 };
@@ -30,6 +34,7 @@ window.texvlm = view;
 // ---------------------------------------------------------------- the socket
 
 let retryMs = FIRST_RETRY_MS;
+let speaking = null; // the newest socket that said something
 
 function connect() {
   const url = new URL("socket" + location.search, location.href);
@@ -37,18 +42,24 @@ function connect() {
   const socket = (view.socket = new WebSocket(url));
   socket.binaryType = "arraybuffer";
   socket.onopen = () => {
-    retryMs = FIRST_RETRY_MS;
-    meter.connections += 1;
     sentAt.clear();
-    say("Connected");
+    wishes.restart();
     watch();
   };
   socket.onmessage = (event) => take(socket, event.data);
-  socket.onclose = () => {
-    say(meter.connections ? "Connection lost; trying again…" : "No connection; trying again…", true);
+  socket.onclose = (event) => {
+    const what = meter.connections ? "Connection lost" : "No connection";
+    say(`${what}${event.reason && `: ${event.reason}`}; trying again…`, true);
+    if (event.code === REFUSED) explain(what);
     setTimeout(connect, retryMs);
     retryMs = Math.min(2 * retryMs, LONGEST_RETRY_MS);
   };
+}
+
+// A browser tells nobody why a socket was refused; the page's own address answers the same, in words.
+async function explain(what) {
+  const answer = await fetch(location.href).catch(() => null);
+  if (answer?.status === 403 && view.socket.readyState !== WebSocket.OPEN) say(`${what}: ${(await answer.text()).trim()}`, true);
 }
 
 function send(message) {
@@ -58,14 +69,21 @@ function send(message) {
 async function take(socket, packet) {
   const length = new DataView(packet).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(packet, 4, length)));
+  if (speaking !== socket) {
+    speaking = socket; // only now: a viewer that has no room for us accepts, too, and says nothing
+    retryMs = FIRST_RETRY_MS;
+    meter.connections += 1;
+    say("Connected");
+  }
   meter.packets += 1;
   meter.bytes += packet.byteLength;
   try {
-    if (header.state) show(header.state);
+    if (header.state) show(header.state, header.heard);
     (header.notices || []).forEach((words) => say(words));
     if (header.picture) {
       const bitmap = await createImageBitmap(new Blob([new Uint8Array(packet, 4 + length)], { type: "image/jpeg" }));
-      draw(header, bitmap);
+      if (socket === view.socket) draw(header, bitmap); // else it is of a connection that is over
+      else bitmap.close();
     }
   } finally {
     if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ ack: header.packet }));
@@ -98,12 +116,20 @@ function draw(header, bitmap) {
   if (meter.times.length > 120) meter.times.shift();
   noteLatency(header.seen);
   // an older picture must not take back a move that is still on its way
-  const moving = [...sentAt.values()].some((at) => at > performance.now() - FORGET_MS);
-  if (picture.fixations.length && (!moving || view.state?.policy)) view.fixation = picture.fixations[0];
+  const moving = waiting || [...sentAt.values()].some((at) => at > performance.now() - FORGET_MS);
+  if (picture.fixations.length && (!moving || wishes.wanted("policy", view.state?.policy))) showFixation(picture.fixations[0]);
   view.onpicture(bitmap);
 }
 
-// The first picture that shows a move tells how long all moves up to it took; the one seen is the newest.
+// Whoever moved it: the next step of a slider or an arrow key goes on from there.
+function showFixation(place) {
+  view.fixation = place;
+  ["across", "down"].forEach((id, k) => {
+    if (Math.abs($(id).value - place[k]) > $(id).step / 2) $(id).value = place[k];
+  });
+}
+
+// The first picture that shows a move tells how long that took; moves before it were overtaken.
 function noteLatency(seen) {
   const sent = sentAt.get(seen);
   if (sent === undefined) return;
@@ -124,13 +150,21 @@ function roomFor() {
   return [Math.max(canvas.parentElement.clientWidth, 64), Math.max(TALLEST * window.innerHeight, 200)];
 }
 
-function watch() {
+// Pixels to ask for.
+function boxFor() {
   const ratio = window.devicePixelRatio || 1;
   const room = view.room ?? roomFor().map((side) => Math.round(side * ratio));
-  send({ watch: view.mode, box: room.map((side) => Math.min(8192, side)) });
+  return room.map((side) => Math.min(8192, side));
 }
 
+function watch() {
+  send({ watch: view.mode, box: boxFor() });
+}
+
+let chosen = false; // somebody here chose a picture
+
 function setMode(mode) {
+  chosen = true;
   view.mode = mode;
   document.querySelector(`input[name=mode][value=${mode}]`).checked = true;
   watch();
@@ -138,10 +172,12 @@ function setMode(mode) {
 view.setMode = setMode;
 
 let resizing = 0;
-new ResizeObserver(() => {
+function resize() {
   clearTimeout(resizing);
   resizing = setTimeout(() => { watch(); if (view.picture) fit(); view.plot.draw(); }, 100);
-}).observe(canvas.parentElement);
+}
+new ResizeObserver(resize).observe(canvas.parentElement);
+window.addEventListener("resize", resize); // its height, too
 
 // ---------------------------------------------------------------- the fixation
 
@@ -164,9 +200,7 @@ function moveTo(u, v, at = performance.now()) {
     sentAt.set(moves, at);
     if (sentAt.size > 500) sentAt.delete(sentAt.keys().next().value);
     send({ point: [u, v], number: moves });
-    view.fixation = [u, v];
-    $("across").value = u;
-    $("down").value = v;
+    showFixation([u, v]);
   }
 }
 
@@ -175,37 +209,53 @@ function follow(event) {
   const box = canvas.getBoundingClientRect();
   const x = ((event.clientX - box.left) / box.width) * canvas.width;
   const y = ((event.clientY - box.top) / box.height) * canvas.height;
-  moveTo(...pointIn(view.picture.places, x, y), performance.now());
+  moveTo(...pointIn(view.picture.places, x, y), event.timeStamp);
 }
 
 canvas.addEventListener("pointermove", follow);
 canvas.addEventListener("pointerdown", (event) => {
   canvas.setPointerCapture(event.pointerId);
-  if (view.state?.policy) send({ policy: false });
+  takeOver();
   follow(event);
 });
 
 // ---------------------------------------------------------------- controls
 
+const wishes = new Wishes(send);
+
+function askPause(on) {
+  wishes.ask("pause", on, { pause: on });
+}
+
+function askPolicy(on) {
+  wishes.ask("policy", on, { policy: on });
+}
+
+// The pointer, not the policy, moves the fixation from now on.
+function takeOver() {
+  if (wishes.wanted("policy", view.state?.policy)) askPolicy(false);
+}
+
 const actions = {
-  pause: () => send({ pause: !view.state?.paused }),
-  step: () => send({ step: 1 }),
-  fewer: () => send({ tokens: -1 }),
-  more: () => send({ tokens: 1 }),
-  stricter: () => send({ threshold: -1 }),
-  looser: () => send({ threshold: 1 }),
+  pause: () => askPause(!wishes.wanted("pause", view.state?.paused)),
+  step: () => wishes.command({ step: 1 }),
+  fewer: () => wishes.command({ tokens: -1 }),
+  more: () => wishes.command({ tokens: 1 }),
+  stricter: () => wishes.command({ threshold: -1 }),
+  looser: () => wishes.command({ threshold: 1 }),
   save,
+  record: () => recorder.toggle(),
 };
 for (const [id, action] of Object.entries(actions)) $(id).addEventListener("click", action);
-$("layout").addEventListener("change", () => send({ layout: $("layout").value }));
-$("policy").addEventListener("change", () => send({ policy: $("policy").checked }));
+$("layout").addEventListener("change", () => wishes.ask("layout", $("layout").value, { layout: $("layout").value }));
+$("policy").addEventListener("change", () => askPolicy($("policy").checked));
 $("modes").addEventListener("change", (event) => setMode(event.target.value));
-for (const id of ["across", "down"]) {
+["across", "down"].forEach((id, k) => {
   $(id).addEventListener("input", () => {
-    if (view.state?.policy) send({ policy: false });
-    moveTo(Number($("across").value), Number($("down").value));
+    takeOver();
+    moveTo(...view.fixation.with(k, Number($(id).value)));
   });
-}
+});
 $("controls").addEventListener("submit", (event) => event.preventDefault());
 
 const MODES = ["frame", "reconstruction", "tokens", "changed", "reencoded", "both"];
@@ -219,8 +269,9 @@ const keys = {
   "[": actions.stricter,
   l: () => cycleLayout(1),
   L: () => cycleLayout(-1),
-  g: () => send({ policy: !view.state?.policy }),
+  g: () => askPolicy(!wishes.wanted("policy", view.state?.policy)),
   s: save,
+  r: actions.record,
   ArrowLeft: () => nudge(-NUDGE, 0),
   ArrowRight: () => nudge(NUDGE, 0),
   ArrowUp: () => nudge(0, -NUDGE),
@@ -228,38 +279,45 @@ const keys = {
   ...Object.fromEntries(MODES.map((mode, k) => [String(k + 1), () => setMode(mode)])),
 };
 
+const ONCE = [" ", "s", "r", "g"]; // a key that is held down is pressed once
+
 // Only where the picture has the focus: single keys belong to the browser and to screen readers elsewhere.
 canvas.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey || !(event.key in keys)) return;
   event.preventDefault();
-  keys[event.key]();
+  if (!event.repeat || !ONCE.includes(event.key)) keys[event.key]();
 });
 
 function nudge(u, v) {
   const within = (value) => Math.min(Math.max(value, 0), 1);
-  if (view.state?.policy) send({ policy: false });
+  takeOver();
   view.fixation = [within(view.fixation[0] + u), within(view.fixation[1] + v)];
   moveTo(...view.fixation);
 }
 
 function cycleLayout(step) {
-  const names = view.state?.layouts || [], at = names.indexOf(view.state?.layout);
-  if (names.length) send({ layout: names[(at + step + names.length) % names.length] });
+  const names = view.state?.layouts || [], at = names.indexOf(wishes.wanted("layout", view.state?.layout));
+  if (!names.length) return;
+  const name = names[(at + step + names.length) % names.length];
+  wishes.ask("layout", name, { layout: name });
 }
 
 // The picture without loss, as large as the frame, into a file of the browser's choosing.
 async function save() {
   const query = new URLSearchParams(location.search);
   query.set("mode", view.mode);
-  const answer = await fetch(`picture.png?${query}`);
-  if (!answer.ok) return say(await answer.text());
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(await answer.blob());
-  link.download = `texvlm-${view.picture?.number ?? 0}-${view.mode}.png`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-  say(`Saved ${link.download}`);
+  const name = `texvlm-${view.picture?.number ?? 0}-${view.mode}.png`;
+  try {
+    const answer = await fetch(`picture.png?${query}`);
+    if (!answer.ok) return say(await answer.text());
+    keepFile(await answer.blob(), name);
+    say(`Saved ${name}`);
+  } catch (error) {
+    say(`Not saved: ${error.message}; is the viewer still there?`);
+  }
 }
+
+const recorder = new PictureRecorder(canvas, $("record"), say);
 
 // ---------------------------------------------------------------- numbers
 
@@ -269,21 +327,21 @@ function setText(id, words) {
   if ($(id).textContent !== words) $(id).textContent = words;
 }
 
-function show(state) {
+function show(state, heard) {
   const before = view.state;
   view.state = state;
   setText("input", `${state.input}, ${state.size.join(" × ")}, ${state.backend}`);
   setText("tokens", `${state.tokens} tokens`);
   setText("threshold", `${Number(state.threshold.toPrecision(3))} / 255`);
-  setText("pause", state.paused ? "Go on" : "Pause");
-  $("pause").setAttribute("aria-pressed", state.paused);
+  $("pause").setAttribute("aria-pressed", wishes.settle("pause", state.paused, heard));
   $("policy").disabled = !state.has_policy;
-  $("policy").checked = state.policy;
+  $("policy").checked = wishes.settle("policy", state.policy, heard);
   if (String(before?.layouts) !== String(state.layouts)) {
     $("layout").replaceChildren(...state.layouts.map((name) => new Option(name)));
   }
-  if (document.activeElement !== $("layout") || before?.layout !== state.layout) $("layout").value = state.layout;
-  if (!before && state.first_mode !== view.mode) setMode(state.first_mode);
+  const layout = wishes.settle("layout", state.layout, heard);
+  if ($("layout").value !== layout) $("layout").value = layout;
+  if (!before && !chosen && state.first_mode !== view.mode) setMode(state.first_mode);
   if (before && before.layout !== state.layout) say(`Layout ${state.layout}, ${state.tokens} tokens`);
   if (before && before.paused !== state.paused) say(state.paused ? "Paused" : "Playing");
   if (state.finished && !before?.finished) say("The input has ended");

@@ -48,7 +48,7 @@ void main() {
 
 export class XrView {
   constructor(view, button, why) {
-    Object.assign(this, { view, button, why, session: null, frames: 0, source: null, hit: null });
+    Object.assign(this, { view, button, why, session: null, frames: 0, uploads: 0, source: null, hit: null });
     button.addEventListener("click", () => this.toggle().catch((error) => this.tell(error.message)));
     this.look();
     navigator.xr?.addEventListener?.("devicechange", () => this.look());
@@ -94,7 +94,7 @@ export class XrView {
     await session.updateRenderState({ baseLayer: new XRWebGLLayer(session, gl) });
     this.space = await session.requestReferenceSpace("local");
     this.head = await session.requestReferenceSpace("viewer");
-    this.frames = 0;
+    this.frames = this.uploads = 0;
     this.fresh = this.view.bitmap;
     this.view.onpicture = (bitmap) => { this.fresh = bitmap; };
     this.view.room = this.view.state?.size ?? null; // the headset has more pixels than the page
@@ -163,6 +163,7 @@ export class XrView {
     if (!this.fresh) return;
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, this.fresh);
     this.fresh = null;
+    this.uploads += 1;
     gl.generateMipmap(gl.TEXTURE_2D); // thin lines, seen from afar
     const sampling = { WRAP_S: "CLAMP_TO_EDGE", WRAP_T: "CLAMP_TO_EDGE", MIN_FILTER: "LINEAR_MIPMAP_LINEAR", MAG_FILTER: "LINEAR" };
     for (const [name, value] of Object.entries(sampling)) gl.texParameteri(gl.TEXTURE_2D, gl[`TEXTURE_${name}`], gl[value]);
