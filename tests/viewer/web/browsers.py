@@ -14,11 +14,19 @@ ARGUMENTS = [
     "--headless",
     "--no-sandbox",
     "--no-first-run",
+    "--disable-dev-shm-usage",  # containers have little of it
     "--disable-background-networking",
     "--disable-gpu",
     "--use-angle=swiftshader",  # WebGL, without a GPU
     "--enable-unsafe-swiftshader",
 ]
+PATIENCE_S = 90.0
+"""Longest wait for what must come: on a busy machine everything comes late."""
+
+SETTLED = """texvlm.picture && texvlm.state && texvlm.picture.mode === texvlm.mode
+    && String(texvlm.picture.box) === String(texvlm.boxFor())"""
+"""The picture is what the page asked for last, as large as the page now is: it stays where it lies."""
+
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ADVICE = "run `make test-web`, which installs what is missing"
 
@@ -53,9 +61,10 @@ def iwer_script():
 class Page:
     """One page on a served viewer, and what it says about itself."""
 
-    def __init__(self, browser, served, *, scripts=(), **options):
+    def __init__(self, browser, served, *, scripts=(), url=None, **options):
         self.served = served
         self.context = browser.new_context(**{"viewport": {"width": 1000, "height": 800}, **options})
+        self.context.set_default_timeout(1e3 * PATIENCE_S)
         self.page = self.context.new_page()
         self.errors, self.requests = [], []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -63,13 +72,13 @@ class Page:
         self.page.on("request", lambda request: self.requests.append(request.url))
         for script in scripts:
             self.page.add_init_script(**script)
-        self.page.goto(served.server.url)
+        self.page.goto(url or served.server.url)
 
     def __call__(self, expression):
         """The value of an expression on the page; through the debugger, since the page's policy forbids eval."""
         return self.page.evaluate(expression)
 
-    def wait_for(self, expression, timeout_s=20.0):
+    def wait_for(self, expression, timeout_s=PATIENCE_S):
         """Its value once it is true."""
         end = time.monotonic() + timeout_s
         while not (value := self(expression)):
@@ -77,11 +86,11 @@ class Page:
             self.page.wait_for_timeout(10)
         return value
 
-    def wait_until(self, true, timeout_s=20.0):
+    def wait_until(self, true, timeout_s=PATIENCE_S):
         """As `wait_for`, for something outside the page; the page goes on meanwhile."""
         end = time.monotonic() + timeout_s
         while not (found := true()):
-            assert time.monotonic() < end, f"it never came; {self.errors}"
+            assert time.monotonic() < end, f"it never came; {self.errors}; {self('texvlm.meter')}"
             self.page.wait_for_timeout(10)
         return found
 
@@ -90,12 +99,21 @@ class Page:
         before = self("texvlm.meter.pictures")
         return self.wait_for(f"texvlm.meter.pictures >= {before + count}")
 
+    def settled(self):
+        """Wait until the picture is what the page asked for."""
+        return self.wait_for(SETTLED)
+
     def point(self, u, v, part=0):
-        """(x, y) on the page of a point of the frame, in one of the pictures."""
-        x, y, width, height = self(f"texvlm.picture.places[{part}]")
-        box = self.page.locator("#picture").bounding_box()
-        scale = box["width"] / self("document.getElementById('picture').width")
-        return box["x"] + (x + u * width) * scale, box["y"] + (y + v * height) * scale
+        """(x, y) on the page of a point of the frame, in one of the pictures; read at once, once they stay."""
+        self.page.locator("#picture").scroll_into_view_if_needed()
+        self.settled()
+        return self(
+            f"""(() => {{
+                const canvas = document.getElementById("picture"), box = canvas.getBoundingClientRect();
+                const [x, y, width, height] = texvlm.picture.places[{part}], scale = box.width / canvas.width;
+                return [box.x + (x + {u} * width) * scale, box.y + (y + {v} * height) * scale];
+            }})()"""
+        )
 
     def close(self):
         self.context.close()

@@ -38,7 +38,8 @@ def enter(monkeypatch, chromium):  # noqa: F811
         opened.append(served)
         page = Page(chromium, served, scripts=scripts)
         opened.append(page)
-        page.wait_for("texvlm.picture && !document.getElementById('xr').disabled")
+        page.settled()
+        page.wait_for("!document.getElementById('xr').disabled")
         page.page.click("#xr")
         page.wait_for("texvlm.xr.frames > 2")
         return page
@@ -78,16 +79,18 @@ def test_eyes_move_the_fixation_and_tokens_are_drawn_around_it(enter):
         turn(page, "gaze", **look)
         arrives(page, expected(**look))
     page.wait_for(
-        "texvlm.picture.mode === 'tokens' && Math.abs(texvlm.picture.fixations[0][1] - texvlm.xr.hit[1]) < 0.001"
+        "texvlm.picture.mode === 'tokens' && texvlm.picture.why === 'pointer'"
+        " && Math.abs(texvlm.picture.fixations[0][1] - texvlm.xr.hit[1]) < 0.001"
     )
-    assert page.served.viewer.session.shown.why == "pointer"
     assert not page.errors
     print("eyes to picture, ms:", page("texvlm.meter.latencies_ms"))
 
 
 def test_both_eyes_see_the_picture(enter):
     page = enter(eyes=True)
-    page.page.wait_for_timeout(300)
+    page.settled()
+    drawn = page("texvlm.xr.uploads")
+    page.wait_for(f"texvlm.xr.uploads >= {drawn + 3}")
     shot = np.asarray(Image.open(io.BytesIO(page.page.screenshot())).convert("RGB")).astype(int)
     middle = shot.shape[0] // 2
     for half in np.split(shot[:, : shot.shape[1] // 2 * 2], 2, axis=1):
@@ -123,8 +126,7 @@ def test_leaving_gives_the_page_back(enter):
     page.wait_for("texvlm.mode === 'both' && document.getElementById('xr').textContent === 'Enter VR'")
     page.pictures(3)
     page.page.click("#xr")
-    before = page("texvlm.xr.frames")
-    page.wait_for(f"texvlm.xr.frames > {before} || texvlm.xr.frames > 2")
+    page.wait_for("texvlm.xr.session && texvlm.xr.frames > 2 && texvlm.xr.uploads > 0")
     assert not page.errors
 
 

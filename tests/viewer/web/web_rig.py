@@ -19,7 +19,7 @@ from texvlm.viewer.web.opening import open_web
 TIMES = [k / 30 for k in range(60)]
 
 
-def wait_until(true, timeout_s=15.0):
+def wait_until(true, timeout_s=90.0):
     end = time.monotonic() + timeout_s
     while not (found := true()):
         assert time.monotonic() < end, "it never came"
@@ -40,7 +40,7 @@ class Served:
         self.viewer = self.server = None
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
-        self._ready.wait(30)
+        self._ready.wait(90)
         if self._error is not None:
             self.close()
 
@@ -62,7 +62,7 @@ class Served:
 
     def close(self):
         self._stopping.set()
-        self._thread.join(20)
+        self._thread.join(60)
         assert not self._thread.is_alive()
         error, self._error = self._error, None
         if error is not None:
@@ -111,7 +111,7 @@ class Talker:
     def say(self, message):
         self.socket.send(message if isinstance(message, str | bytes) else json.dumps(message))
 
-    def take(self, timeout_s=10.0):
+    def take(self, timeout_s=60.0):
         """(header, picture) of the next packet, acknowledged."""
         header, picture = read_packet(self.socket.recv(timeout_s))
         self.state |= header.get("state", {})
@@ -119,7 +119,7 @@ class Talker:
         self.say({"ack": header["packet"]})
         return header, picture
 
-    def take_until(self, true, timeout_s=15.0):
+    def take_until(self, true, timeout_s=90.0):
         """Packets until one is right; that one."""
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
@@ -131,7 +131,7 @@ class Talker:
     def close(self):
         self._closing.close()
 
-    def code_at_end(self, timeout_s=10.0):
+    def code_at_end(self, timeout_s=60.0):
         """Take everything until the server ends it; its code, None where it just went."""
         try:
             while True:
