@@ -3,10 +3,10 @@
     pip install "texvlm[web,web-test]"
     python benchmarks/viewer_web.py [--seconds 10] [--chromium PATH]
 
-Four runs of the procedural scene at 30 frames a second: nobody looks; a page; three clients, of which one
-is a page, one reads slowly and one reads nothing; and three pages in modes of their own. In each page the pointer
-moves twelve times a second, and the page measures how long each move takes to be drawn. Server, engine, browser and
-its software rasteriser share the machine's cores. Writes results/viewer-web.json.
+Runs of the procedural scene at 30 frames a second: nobody looks; a page; three clients, of which one reads nothing
+and the others are two pages, or a page and one that reads slowly; and three pages in modes of their own. In the
+first page the pointer moves twelve times a second, and the page measures how long each move takes to be drawn.
+Server, engine, browser and its software rasteriser share the machine's cores. Writes results/viewer-web.json.
 """
 
 from __future__ import annotations
@@ -87,6 +87,7 @@ def main() -> None:
         for name, modes, sockets in (
             ("nobody looks", [], []),
             ("one page", ["tokens"], []),
+            ("two pages, one silent", ["tokens", "tokens"], ["silent"]),
             ("one page, one slow, one silent", ["tokens"], ["slow", "silent"]),
             ("three pages", ["both", "frame", "tokens"], []),
         ):
