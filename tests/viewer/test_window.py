@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 from required import unavailable
-from viewer.displays import Hand, virtual_display
+from viewer.displays import Hand, scale_display, virtual_display
 from viewer.films import Film, pixels
 
 from texvlm.drawing.preview import PreviewWriter
@@ -24,7 +24,7 @@ from texvlm.viewer import settings as settings_module
 from texvlm.viewer.native.opening import open_session, open_surface
 from texvlm.viewer.native.surface import KeyTyped, PointerMoved, Uncovered
 from texvlm.viewer.native.viewer import NativeViewer, ViewFiles
-from texvlm.viewer.native.window import NOT_HERE, GlfwWindow
+from texvlm.viewer.native.window import NOT_HERE, GlfwWindow, _raising
 
 pytestmark = pytest.mark.gl
 SIZE = (320, 200)
@@ -151,6 +151,27 @@ def test_on_a_scaled_display_the_pointer_is_where_it_points(here, monkeypatch):
         assert (moved.x, moved.y) == (140, 180)
 
 
+def test_a_fine_display_has_a_larger_window_and_larger_words(monkeypatch):
+    with virtual_display((1000, 700)) as fine:
+        scale_display(fine, 192)
+        monkeypatch.setenv("DISPLAY", fine)
+        monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+        settings = film_on(monkeypatch, Film([None], size=SIZE))
+        with (
+            open_surface("texvlm test", (480, 300), offscreen=False) as window,
+            open_session(settings, window) as session,
+        ):
+            assert (window.size, window.scale) == ((960, 600), 2)
+            window.events(0.05)
+            Hand(fine).move(700, 90)
+            moved = events_of(window, PointerMoved)[-1]
+            assert (moved.x, moved.y) == (700, 90)
+            viewer = NativeViewer(session, window)
+            scales = [viewer._scale_for((230, 190), size) for size in ((960, 600), (700, 400), (90, 40))]
+            assert scales == [2, 1, 1]  # as large as the display wants, and no larger than there is room
+            viewer.close()
+
+
 def test_what_is_shown_is_the_frame_and_nothing_comes_back(here, monkeypatch, tmp_path):
     settings = film_on(monkeypatch, Film([0.0], size=SIZE))
     with open_surface("texvlm test", SIZE, offscreen=False) as window, open_session(settings, window) as session:
@@ -238,11 +259,27 @@ def test_a_recording_that_fails_is_told_and_the_window_stays(still, monkeypatch,
     assert viewer.written == []
 
 
-def test_what_a_display_does_not_have_is_no_error(still):
+def test_losing_the_focus_in_full_screen_ends_nothing(still, here):
+    viewer, session, window, _ = still  # a display without a window manager refuses to minimise it
+    show_one(viewer, session)
+    window.toggle_full_screen()
+    events_of(window, Uncovered)
+    number = here("search", "--name", "texvlm test").splitlines()[0]
+    for action in ("windowunmap", "windowmap"):
+        here(action, number)
+        for _ in range(10):
+            window.events(0.02)
+        show_one(viewer, session)
+    window.toggle_full_screen()
+    show_one(viewer, session)
+    assert window.size == SIZE
+
+
+def test_what_a_display_lacks_is_no_error_of_an_open_window(still):
     _, _, window, _ = still
-    for code in NOT_HERE:
+    for code in (*NOT_HERE, 0x10008):
         window._glfw._handle_glfw_errors(code, b"Wayland: The platform does not provide the window position")
-    with pytest.raises(window._glfw.GLFWError):
+    with _raising(window._glfw), pytest.raises(window._glfw.GLFWError):
         window._glfw.get_window_attrib(window._window, 12345)
 
 

@@ -7,9 +7,10 @@ It sleeps until a frame is due, a fixation moves or a key is pressed, and draws 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 from time import perf_counter, perf_counter_ns
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from texvlm.backends._gl_api import RGBA, UNSIGNED_BYTE
 from texvlm.drawing.pictures import Image, write_png
 from texvlm.errors import StoreError
+from texvlm.glyphs import text_size
 from texvlm.profiling import profile_range
 from texvlm.viewer.modes import PictureMode
 from texvlm.viewer.native.keys import BY_KEY, HELP_LINES, Action, Binding
@@ -40,9 +42,23 @@ LONGEST_WAIT_S = 0.5
 PANEL, HELP, NOTICE = range(3)
 """Slots of words."""
 
-PANEL_COLUMNS = 38
+PANEL_COLUMNS, PANEL_LINES = 38, 18
+"""Its least width, characters; about as many lines."""
+
 MARGIN = 8
 """Pixels between words and the window's edge, at scale 1."""
+
+CELL = text_size("XX")[0] - text_size("X")[0]
+"""Pixels from one character to the next, at scale 1."""
+
+LEAST_COLUMNS = 20
+"""Of a notice, however narrow the window is."""
+
+PANEL_SIZE, HELP_SIZE = (
+    words_picture(lines, columns=columns).shape[1::-1]
+    for lines, columns in (([("-", "-")] * PANEL_LINES, PANEL_COLUMNS), (HELP_LINES, 0))
+)
+"""(width, height) of words at scale 1, pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +117,7 @@ class NativeViewer:
         self.stop = stop
         self._panel, self._help = panel, False
         self._panel_due_s = self._notice_until_s = 0.0
+        self._notice_height = 0
         self._quitting = False
         self._recorder: Recorder | None = None
         self.painter = Painter(surface.gl)
@@ -161,33 +178,42 @@ class NativeViewer:
         if min(window) < 1:  # minimised: nobody sees it
             self._session.presented()
             return
-        with self._session.stages.stage("draw"), profile_range("draw", "preview"):
+        stage = self._session.stages.stage if shown is not None else nullcontext  # drawing the same again is no stage
+        with stage("draw"), profile_range("draw", "preview"):
             self.painter.draw(self._session.engine, self.mode, window)
             if self._recorder is not None and shown is not None:
                 self._record_picture(self._recorder, window)
             self._draw_words(window)
-        with self._session.stages.stage("show"), profile_range("show", "preview"):
+        with stage("show"), profile_range("show", "preview"):
             self._surface.show()
         if shown is not None:
             self._session.presented(perf_counter_ns())
 
     def _draw_words(self, window: tuple[int, int]) -> None:
-        scale, now_s = self._surface.scale, perf_counter()
+        now_s = perf_counter()
+        help_scale = self._scale_for(HELP_SIZE, window)
+        scale = self._scale_for(PANEL_SIZE, window)
         margin = MARGIN * scale
-        if self._panel:
+        beside = PANEL_SIZE[0] * scale + HELP_SIZE[0] * help_scale + 3 * margin <= window[0]
+        if self._panel and (beside or not self._help):
             if now_s >= self._panel_due_s:
                 lines = panel_lines(self._session.statistics(), self._facts())
                 self.painter.put_words(PANEL, words_picture(lines, scale=scale, columns=PANEL_COLUMNS))
                 self._panel_due_s = now_s + PANEL_EVERY_S
             self.painter.draw_words(PANEL, (margin, margin), window)
         if self._help:
-            picture = words_picture(HELP_LINES, scale=scale)
+            picture = words_picture(HELP_LINES, scale=help_scale)
             self.painter.put_words(HELP, picture)
             self.painter.draw_words(HELP, (window[0] - picture.shape[1] - margin, margin), window)
         if now_s < self._notice_until_s:
-            self.painter.draw_words(NOTICE, (margin, window[1] - 30 * scale), window)
+            self.painter.draw_words(NOTICE, (margin, window[1] - self._notice_height - margin), window)
         else:
             self._notice_until_s = 0.0
+
+    def _scale_for(self, size: tuple[int, int], window: tuple[int, int]) -> int:
+        """The scale of words whose picture at scale 1 has this size: the display's, or what the window has room for."""
+        room = min(window[0] // (size[0] + 2 * MARGIN), window[1] // (size[1] + 2 * MARGIN))
+        return max(1, min(self._surface.scale, room))
 
     def _facts(self) -> list[tuple[str, str]]:
         session = self._session
@@ -208,7 +234,12 @@ class NativeViewer:
 
     def notice(self, words: str) -> None:
         """Say something in the window for a moment."""
-        self.painter.put_words(NOTICE, words_picture([(words, "")], scale=self._surface.scale))
+        scale = self._surface.scale
+        columns = self._surface.size[0] // (CELL * scale) - 4
+        lines = [(line, "") for line in wrap(words, max(columns, LEAST_COLUMNS))]
+        picture = words_picture(lines, scale=scale)
+        self.painter.put_words(NOTICE, picture)
+        self._notice_height = picture.shape[0]
         self._notice_until_s = perf_counter() + NOTICE_S
 
     def _read(self, window: tuple[int, int]) -> Image:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import perf_counter_ns
 from typing import Any
 
@@ -21,7 +22,7 @@ WINDOW_ADVICE = (
 )
 
 NOT_HERE = (0x1000C, 0x1000D)
-"""GLFW_FEATURE_UNAVAILABLE and _UNIMPLEMENTED: what a display does not have, as Wayland no places of windows."""
+"""GLFW_FEATURE_UNAVAILABLE and _UNIMPLEMENTED: what a display does not have, and a window can do without."""
 
 _NUMBERED = re.compile(r"\(\d+\) b?['\"]?(.*?)['\"]?", re.DOTALL)
 
@@ -43,19 +44,21 @@ class GlfwWindow:
         self._events: list[Event] = []
         self._window: Any = None
         self._windowed: tuple[int, int, int, int] | None = None
-        try:
-            glfw.init()
-        except glfw.GLFWError as error:
-            raise ViewerUnavailable(f"no window can be opened: {_reason(error)}{_display()}; {WINDOW_ADVICE}") from None
-        try:
-            self._window = self._open(title, size, visible)
-            glfw.make_context_current(self._window)
-            glfw.swap_interval(int(vsync))
-            self.gl = DrawApi(_address_of(glfw))
-            self._listen()
-        except BaseException:
-            self.close()
-            raise
+        with _raising(glfw):
+            try:
+                glfw.init()
+            except glfw.GLFWError as error:
+                seen = f"{_reason(error)}{_display()}"
+                raise ViewerUnavailable(f"no window can be opened: {seen}; {WINDOW_ADVICE}") from None
+            try:
+                self._window = self._open(title, size, visible)
+                glfw.make_context_current(self._window)
+                glfw.swap_interval(int(vsync))
+                self.gl = DrawApi(_address_of(glfw))
+                self._listen()
+            except BaseException:
+                self.close()
+                raise
 
     def _open(self, title: str, size: tuple[int, int], visible: bool) -> Any:
         """The window, by the display's usual way to OpenGL, or else by EGL."""
@@ -208,15 +211,25 @@ class GlfwWindow:
 
 
 def _load() -> Any:
-    """glfw, with failures as exceptions."""
+    """glfw, whose failures go into its log: an open window outlives what its display refuses."""
     try:
         import glfw
     except ImportError as error:
         reason = f": {error}" if "glfw" in sys.modules or "librar" in str(error).lower() else ""
         raise ViewerUnavailable(f'glfw is not installed{reason}; pip install "texvlm[viewer]"') from None
     module: Any = glfw
-    module.ERROR_REPORTING = {code: "ignore" for code in NOT_HERE} | {None: "exception"}
+    module.ERROR_REPORTING = "log"
     return module
+
+
+@contextmanager
+def _raising(glfw: Any) -> Iterator[None]:
+    """Failures of glfw are exceptions in the scope."""
+    before, glfw.ERROR_REPORTING = glfw.ERROR_REPORTING, {code: "log" for code in NOT_HERE} | {None: "exception"}
+    try:
+        yield
+    finally:
+        glfw.ERROR_REPORTING = before
 
 
 def _address_of(glfw: Any) -> Callable[[bytes], int | None]:
