@@ -29,8 +29,11 @@ from texvlm.evaluation.temporal.clips import find_clips
 from texvlm.files import write_whole
 from texvlm.frames import Frame
 from texvlm.layouts.anchored import AnchoredGrid
+from texvlm.layouts.base import Layout
+from texvlm.layouts.subdivided import Subdivided
 from texvlm.layouts.table import Table
 from texvlm.temporal import TemporalEncoder, TemporalSettings
+from texvlm.temporal.area_tokens import parts_for, tokens_of
 
 TOKENS = 280
 SETTINGS = TemporalSettings("following", threshold=0.5, moving_threshold=2.0, gate=0.1, full_share=1.0)
@@ -39,7 +42,7 @@ SETTINGS = TemporalSettings("following", threshold=0.5, moving_threshold=2.0, ga
 class Fixed:
     """A layout that gives the rows that it was made of."""
 
-    patch = 16
+    patch, tokens = 16, None
 
     def __init__(self, rows: Table) -> None:
         self._rows = rows
@@ -47,6 +50,12 @@ class Fixed:
     def plan(self, size: tuple[int, int], focus: object) -> Table:
         """The rows."""
         return self._rows
+
+
+def layout_of(way: str, rows: Table, patch: int) -> Layout:
+    """What samples the very tokens of a step."""
+    parts = parts_for(float(rows["side"][0]), patch) if way == "following" else 1
+    return Subdivided(Fixed(rows), parts) if parts > 1 else Fixed(rows)
 
 
 WAYS: dict[str, Callable[[Encoder], TemporalEncoder]] = {
@@ -74,7 +83,7 @@ def measure(encoder: Encoder, frames: Iterator[Frame], way: str) -> dict[str, An
             out = temporal.step(engine)
             ours = time.perf_counter() - start
             rows = np.asarray(out.features.rows)[0].copy()
-            batch = engine.tokens(layout=Fixed(rows))
+            batch = tokens_of(engine, [(0.5, 0.5)], sources=[0], layout=layout_of(way, rows, encoder.patch))
             start = time.perf_counter()
             with torch.no_grad():
                 full = encoder(batch)

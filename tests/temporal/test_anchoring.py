@@ -157,3 +157,35 @@ def test_under_a_pan_only_what_enters_and_leaves_is_encoded():
     assert same > 0.9 * columns * rows
     assert anchored <= 3 * (rows + 1)  # the column that enters, the one that leaves, and a row's worth of doubt
     assert min(cosines) > 0.98
+
+
+class Told:
+    """A motion source that knows: content goes by (x, y) in every frame."""
+
+    name = "told"
+
+    def __init__(self, x, y):
+        self.flow = (-x, -y)
+
+    def __call__(self, moment):
+        field = MotionField.zero(moment.size)
+        field.flow[...] = self.flow
+        return field
+
+    def reset(self, source=None):
+        pass
+
+
+def test_detail_as_fine_as_texels_is_followed_too():
+    """Tokens sampled from texels as large as their pixels would all change with every step that is no multiple."""
+    encoder = small_vit(image_size=64, patch=8, patch_size=8)
+    settings = TemporalSettings("test", moving_threshold=0.5, max_age=None, cut_bar=None, full_share=1, motion_ms=None)
+    side, steps = 32, 8
+    still = np.random.default_rng(6).integers(0, 256, (SIZE[1] + steps, SIZE[0] + 3 * steps, 3), np.uint8)
+    counted = []
+    temporal = TemporalEncoder(encoder, settings, motion=Told(-3.0, -1.0), grid=AnchoredGrid(patch=8, side=side))
+    with Engine(layout=UniformGrid(patch=8, side=side), backend="cpu", threshold=0) as engine:
+        for at in range(steps):
+            engine.submit(np.ascontiguousarray(still[at : at + SIZE[1], 3 * at : 3 * at + SIZE[0]]), pts=at / 25)
+            counted.append(temporal.step(engine).reports[0].tokens_encoded)
+    assert max(counted[1:]) <= 2 * (SIZE[0] + SIZE[1]) // side + 4, counted  # along the edges

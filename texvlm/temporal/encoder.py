@@ -28,6 +28,7 @@ from texvlm.layouts.base import Layout
 from texvlm.motion.field import MotionField
 from texvlm.motion.opening import open_motion
 from texvlm.motion.source import MotionSource
+from texvlm.temporal.area_tokens import tokens_of
 from texvlm.temporal.deadline import Deadline
 from texvlm.temporal.exact_check import CheckTurns
 from texvlm.temporal.following import BUSY, Follower, check_steps
@@ -229,7 +230,7 @@ class TemporalEncoder:
             fixations: as for Engine.tokens, one for all sources or (sources, 2).
             sources: those with a new frame; all that have one by default.
             frames: as they were submitted, for what their codecs said; by source.
-            layout: instead of the engine's.
+            layout: instead of the engine's; of one that is Subdivided, tokens are means of areas.
         Raises:
             ValueError, TypeError, EncodeError: see `__call__`.
         """
@@ -248,7 +249,7 @@ class TemporalEncoder:
             hints[source], planned = self._look(engine, source, (frames or {}).get(source))
             groups.setdefault(planned or layout, []).append(source)
         batches = [
-            engine.tokens(points[[listed.index(s) for s in group]], sources=group, layout=planned)
+            tokens_of(engine, points[[listed.index(s) for s in group]], sources=group, layout=planned)
             for planned, group in groups.items()
         ]
         batch = joined_batches(batches)

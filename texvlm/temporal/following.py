@@ -11,10 +11,11 @@ from texvlm.engine import Engine
 from texvlm.fixation.scene import Resident
 from texvlm.frames import Frame
 from texvlm.layouts.anchored import AnchoredGrid
-from texvlm.layouts.base import Layout
+from texvlm.layouts.subdivided import Subdivided
 from texvlm.motion.camera import camera_motion
 from texvlm.motion.source import MotionSource, moment_of
 from texvlm.temporal.anchoring import LAG, ContentAnchor
+from texvlm.temporal.area_tokens import parts_for
 from texvlm.temporal.guarded_motion import GuardedMotion
 from texvlm.temporal.settings import TemporalSettings
 from texvlm.temporal.transitions import Transition
@@ -97,8 +98,8 @@ class Follower:
         settings: TemporalSettings,
         transition: Transition,
         busy: bool,
-    ) -> tuple[Hint, Layout | None]:
-        """What is known of a frame, and the layout for its tokens; None for the engine's own.
+    ) -> tuple[Hint, Subdivided | None]:
+        """What is known of a frame, and the layout for its tokens, in parts; None for the engine's own.
 
         Args:
             engine: holds the frame.
@@ -127,4 +128,4 @@ class Follower:
         assert size is not None, "the frame was looked at before"
         step = self._anchor.place(source, size, camera)
         hint.motion, hint.believed, hint.following, hint.step = step.told_motion, step.motion, step.moving, step
-        return hint, step.layout
+        return hint, Subdivided(step.layout, parts_for(step.side, step.layout.patch))
