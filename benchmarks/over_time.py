@@ -35,7 +35,7 @@ def over_time() -> str:
             continue
         saved = [paces.get((row["clip"], row["method"], *pair)) for pair in timed]
         cells = [
-            row["clip"].rsplit(".", 1)[0],
+            _short(row["clip"]),
             NAMES[row["method"]],
             f"{row['encoded']:.0%}",
             f"{row['class_mean']:.3f} / {row['class_p1']:.3f}",
@@ -43,7 +43,42 @@ def over_time() -> str:
             *("-" if ratio is None else f"{ratio:.1f}x" for ratio in saved),
         ]
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_end_to_end(), *_following()])
+
+
+def _end_to_end() -> list[str]:
+    """Decoding included, against a model that reads every pixel of every frame."""
+    if not (RESULTS / "eval-temporal-end-to-end.json").exists():
+        return []
+    found = _read("end-to-end")
+    seconds = min(dense["frame_ms"] for dense in found["dense"]) / 1000
+    ratios: dict[str, list[str]] = {}
+    for row in found["rows"]:
+        ratios.setdefault(row["method"], []).append(f"{row['faster_than_dense']:.0f}x ({_short(row['clip'])})")
+    full, auto, fast = (" and ".join(ratios[method]) for method in ("full", *SHOWN))
+    words = [
+        f"From the file to features, against ViT-B on 4096 tokens of every frame, 1024 x 1024 ({seconds:.1f} s each here):",
+        f"{auto} with `TemporalEncoder`, {fast} with threshold 1 and gates .15;",
+        f"encoding {found['rows'][0]['tokens']} tokens of every frame gives {full}.",
+    ]
+    return ["", "\n".join(words)]
+
+
+def _following() -> list[str]:
+    """What a grid that moves along saves."""
+    path = RESULTS / "following.json"
+    if not path.exists():
+        return []
+    words = ["Tokens that move along with the camera, beside tokens that stay, of ViT-Ti:", ""]
+    words += ["| clip | tokens | encoded | work saved | patch tokens |", "|" + " --- |" * 5]
+    for row in json.loads(path.read_text(encoding="utf-8"))["rows"]:
+        cells = [_short(row["clip"]), row["way"], f"{row['tokens_encoded']:.0%}", f"{row['work_saved']:.1f}x"]
+        words.append(f"| {' | '.join(cells)} | {row['patch_mean']:.3f} |")
+    return ["", *words]
+
+
+def _short(clip: str) -> str:
+    return clip.rsplit(".", 1)[0]
 
 
 def _rows(part: str) -> list[dict[str, Any]]:
