@@ -198,6 +198,16 @@ def test_a_move_that_a_policy_passes_over_is_not_said_to_be_seen(serve, talk):
     talker.take_until(lambda header: header.get("seen") == 8)
 
 
+def test_a_text_that_is_none_ends_its_connection_and_says_nothing_on_the_terminal(serve, talk, caplog):
+    served = serve()
+    talker, other = talk(served), talk(served)
+    talker.socket.send(b"\xff\xfe", text=True)
+    assert talker.code_at_end() == 1007
+    wait_until(lambda: served.clients.traffic().malformed == 1)
+    assert not caplog.records
+    other.take()
+
+
 def test_a_message_that_is_too_long_ends_its_connection_and_no_other(serve, talk):
     served = serve()
     talker, other = talk(served), talk(served)
@@ -207,6 +217,7 @@ def test_a_message_that_is_too_long_ends_its_connection_and_no_other(serve, talk
     with suppress(ConnectionClosed):
         pieces.socket.send("x" * (LONGEST_MESSAGE // 2) for _ in range(9))
     assert pieces.code_at_end() == 1009
+    wait_until(lambda: served.clients.traffic().malformed == 2)
     wait_until(lambda: served.clients.traffic().clients == 1)
     other.take()
 
@@ -377,6 +388,21 @@ def test_a_picture_stays_when_its_film_has_ended_unless_it_is_to_end(serve, talk
     once._thread.join(10)
     assert not once._thread.is_alive()
     once.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("rtsp://me:p@ss@camera.example:554/live?key=1", "rtsp://camera.example:554/live"),
+        ("/home/me/clips/a.mp4", "a.mp4"),
+        ("scene:1280x720", "scene:1280x720"),
+        (".", "."),
+    ],
+)
+def test_pages_are_told_no_folders_and_no_passwords(serve, talk, given, told):
+    talker = talk(serve(settings=ViewSettings(given, backend="cpu", tokens=40, patch=8)))
+    header, _ = talker.take_until(lambda header: "state" in header)
+    assert header["state"]["input"] == told
 
 
 def test_what_browsers_show_first_can_be_chosen(serve, talk):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import threading
@@ -54,6 +55,9 @@ CLOSING_S = 2
 POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013
 """Codes of a WebSocket that is refused or closed."""
 
+BROKEN = frozenset({1002, 1007, 1009})
+"""Codes of one that ended with what it sent: against the protocol, no UTF-8, too long."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tls:
@@ -98,6 +102,7 @@ class WebServer:
                 ssl_keyfile=None if tls is None else tls.key,
             )
             config.load()
+            logging.getLogger("uvicorn.error").addFilter(_is_worth_a_word)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             self._socket.close()
             raise ViewerUnavailable(f"certificate or key cannot be read: {error}; give PEM files of both") from error
@@ -205,6 +210,8 @@ async def _receive(websocket: WebSocket, client: Client, clients: Clients) -> No
     while True:
         message: Mapping[str, Any] = await websocket.receive()
         if message["type"] == "websocket.disconnect":
+            if message.get("code") in BROKEN:
+                clients.count_malformed()
             return
         try:
             clients.take(client, read_message(message.get("text") or ""))
@@ -218,6 +225,11 @@ def _refusal(access: Access, headers: Headers, query: QueryParams) -> str | None
 
 def _refused(why: str) -> Response:
     return Response(f"texvlm: {why}\n", 403, headers=HEADERS, media_type="text/plain")
+
+
+def _is_worth_a_word(record: logging.LogRecord) -> bool:
+    """Not a text without UTF-8, of which uvicorn prints a traceback: it is counted, as all garbage is."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], UnicodeDecodeError)
 
 
 def _listen(host: str, port: int) -> socket.socket:

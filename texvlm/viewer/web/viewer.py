@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import PurePath
 from time import perf_counter, perf_counter_ns
 from typing import Any
+from urllib.parse import urlsplit
 
 from texvlm.layouts import LAYOUTS
 from texvlm.viewer.modes import PictureMode
@@ -116,7 +118,7 @@ class WebViewer:
         statistics, traffic = session.statistics(perf_counter_ns()), self.clients.traffic()
         return {
             "first_mode": self._mode,
-            "input": session.settings.input,
+            "input": name_for_pages(session.settings.input),
             "size": list(session.player.info.size),
             "backend": session.engine.backend_name,
             "layout": session.layout_name,
@@ -162,3 +164,11 @@ class WebViewer:
                 session.player.step()
             case messages.Follow(policy):
                 session.follow_policy(policy)
+
+
+def name_for_pages(source: str) -> str:
+    """What pages are told that an input is called: without this machine's folders, or a camera's password or key."""
+    if "://" not in source:
+        return PurePath(source).name or source
+    parts = urlsplit(source)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -331,6 +331,7 @@ function show(state, heard) {
   const before = view.state;
   view.state = state;
   setText("input", `${state.input}, ${state.size.join(" × ")}, ${state.backend}`);
+  document.title = `${state.input} – texvlm view`;
   setText("tokens", `${state.tokens} tokens`);
   setText("threshold", `${Number(state.threshold.toPrecision(3))} / 255`);
   $("pause").setAttribute("aria-pressed", wishes.settle("pause", state.paused, heard));
