@@ -49,7 +49,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.frames < 1:
         parser.error(f"--frames is {arguments.frames}; at least 1 is needed")
-    looker = Looker(parse_look(arguments.look).make)
+    named = parse_look(arguments.look)
+    named.make()  # a name that cannot be had is told before a camera opens
+    looker = Looker(named.make)
     engine_options = {"backend": arguments.backend, "threshold": arguments.threshold / 255}
 
     with contextlib.ExitStack() as stack:

@@ -25,13 +25,16 @@ except ImportError as missing:
     sys.exit(f'xr_app: {missing.name} is missing; pip install "texvlm[demos,xr]"')
 
 BACKENDS = {"egl": {"backend": "egl"}, "glx": {}}
+WAY_OUT = {"egl": "see `texvlm doctor`", "glx": "it needs a display of X11, such as `xvfb-run -a` gives"}
 
 
 def opened(kind: str) -> moderngl.Context:
     try:
         return moderngl.create_context(standalone=True, require=450, **BACKENDS[kind])
     except Exception as error:  # it raises that, nothing narrower
-        raise texvlm.errors.BackendUnavailable(f"no OpenGL 4.5 through {kind.upper()} ({error})") from error
+        raise texvlm.errors.BackendUnavailable(
+            f"no OpenGL 4.5 through {kind.upper()} ({error}); {WAY_OUT[kind]}"
+        ) from error
 
 
 def run(context: moderngl.Context, arguments: argparse.Namespace) -> None:

@@ -81,3 +81,10 @@ def test_the_readme_says_what_runs(tmp_path):
         exec(f"from {module} import {names}", {})
     for name in set(re.findall(r"(?<!from )\btexvlm\.([A-Za-z]\w*)", text)):
         assert name in texvlm.__all__, f"README says texvlm.{name}"
+
+
+def test_the_camera_demo_refuses_a_look_in_one_line():
+    done = run(ROOT / "demos" / "camera.py", "scene", "--look", "nope")
+    assert done.returncode == 1
+    assert done.stderr.startswith("camera: unknown look 'nope'; accepted: ")
+    assert done.stderr.count("\n") == 1

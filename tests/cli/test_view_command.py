@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import av
@@ -76,6 +77,16 @@ def test_a_policy_looks_around(call, gl_backend):
 )
 def test_what_cannot_be_had_is_one_line(call, gl_backend, arguments, words):
     assert words in call(*SCENE, *arguments).complaint
+
+
+def test_a_picture_that_there_is_not_is_told(call, gl_backend, monkeypatch):
+    monkeypatch.setattr("texvlm.viewer.native.viewer.NativeViewer.run", lambda self: None)  # closed at once
+    outcome = call(*SCENE, "--screenshot", "a.png", "--record", "a.mp4", "--json")
+    assert outcome.code == 0
+    assert outcome.json["written"] == []
+    for name in ("a.png", "a.mp4"):
+        assert f"texvlm: no picture was shown, so there is no {name}" in outcome.err
+        assert not Path(name).exists()
 
 
 def test_an_input_that_is_not_there_is_one_line(call, gl_backend):

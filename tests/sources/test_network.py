@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import http.server
+import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import av
 import pytest
 from clips import SIZE, corners, write_clip
 
 from texvlm.errors import SourceError
 from texvlm.sources import Backoff, open_source
+from texvlm.sources import network as network_module
 from texvlm.sources.live import LiveSource
 from texvlm.sources.video import VideoSource
 
@@ -246,3 +250,18 @@ def test_an_answer_that_is_no_video_is_refused(tmp_path, file_server):
 def test_a_missing_camera_is_refused(camera):
     with pytest.raises(SourceError, match=rf"^{camera}: (no camera at /dev/video97; cameras here: |cannot be opened)"):
         open_source(camera, open_timeout=2)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(errno.EBUSY, "it is in use; close the program that has it"), (errno.EACCES, "permission denied; .* `video`")],
+)
+def test_a_camera_that_somebody_else_has_is_one_line_with_the_way_out(monkeypatch, tmp_path, number, words):
+    def refuse(*_, **__):
+        raise av.error.FFmpegError(number, os.strerror(number), "/dev/video0")
+
+    monkeypatch.setattr(network_module.av, "open", refuse)
+    monkeypatch.setattr(network_module, "_camera_device", lambda camera: ("/dev/video0", "v4l2", {}))
+    with pytest.raises(SourceError, match=f"^camera:0: cannot be opened: {words}") as refusal:
+        open_source("camera:0")
+    assert "\n" not in str(refusal.value)

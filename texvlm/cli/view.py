@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from texvlm.cli.console import print_json, print_line, print_table, size_text
+from texvlm.cli.console import note, print_json, print_line, print_table, size_text
 from texvlm.cli.options import (
     INPUT,
     OUTPUT,
@@ -201,6 +201,9 @@ def view(
             finally:
                 viewer.close()
             written, left_out = list(viewer.written), viewer.left_out
+            for path in (screenshot, record):
+                if path is not None and path not in written:
+                    note(f"texvlm: no picture was shown, so there is no {path}")
         written += [path for path in (rerun,) if path is not None]
     if trace is not None:
         written.append(trace)

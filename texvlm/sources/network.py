@@ -6,6 +6,7 @@ frame of it; everything else is live.
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import re
@@ -191,4 +192,9 @@ def _why(error: Exception) -> str:
         return "nothing came before the time-out"
     if isinstance(error, av.error.InvalidDataError):
         return "the answer is no video that can be read"
+    number = getattr(error, "errno", None)
+    if number == errno.EBUSY:
+        return "it is in use; close the program that has it, or name another one"
+    if number == errno.EACCES:
+        return "permission denied; on Linux, cameras belong to the group `video`: join it"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
