@@ -63,12 +63,37 @@ def test_a_csv_holds_every_sample_at_any_moment(tmp_path):
     assert path.read_text().splitlines()[1] == "0,monotonic,both,1,1.0,0.5,0.25,,,"
 
 
-def test_recorded_points_are_a_gaze_track(tmp_path):
-    path = tmp_path / "gaze.csv"
-    write_gaze(path, [GazeSample(10**9, point=(0.25, 0.5)), GazeSample(2 * 10**9, valid=False)])
-    track = texvlm.GazeTrack.read_csv(path)
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_recorded_points_are_a_gaze_track(tmp_path, ending):
+    path = tmp_path / f"gaze.{ending}"
+    lost = GazeSample(2 * 10**9, valid=False)
+    shut = GazeSample(3 * 10**9, point=(math.nan, 0.5)), GazeSample(4 * 10**9, point=(0.9, 0.9), confidence=math.nan)
+    write_gaze(path, [GazeSample(10**9, point=(0.25, 0.5)), lost, *shut, GazeSample(5 * 10**9, point=(0.75, 0.5))])
+    track = texvlm.GazeTrack.read(path)
     assert track.at(1.0) == (0.25, 0.5)
-    assert track.skipped == 1
+    assert track.at(4.5) == (0.25, 0.5)
+    assert track.at(5.0) == (0.75, 0.5)
+    assert track.skipped == 3
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_recorded_directions_are_no_track_and_the_row_is_named(tmp_path, ending):
+    path = tmp_path / f"gaze.{ending}"
+    write_gaze(path, [GazeSample(0, (0.0, 0.0, -1.0))])
+    with pytest.raises(SourceError, match=rf"gaze\.{ending}, (line 2|row 1): u is ''; a number is needed"):
+        texvlm.GazeTrack.read(path)
+
+
+def test_a_track_from_what_is_no_parquet_is_one_line(tmp_path, monkeypatch):
+    path = tmp_path / "gaze.parquet"
+    for words in ("No such file", "give a recording of gaze"):
+        with pytest.raises(SourceError, match=words) as refusal:
+            texvlm.GazeTrack.read(path)
+        assert "\n" not in str(refusal.value)
+        path.write_bytes(b"no parquet")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(SourceError, match="parquet needs pyarrow"):
+        texvlm.GazeTrack.read(path)
 
 
 def test_a_recording_is_not_written_over(tmp_path):

@@ -144,7 +144,12 @@ def encode(
     fixation: FixationOption = None,
     gaze: Annotated[
         Path | None,
-        typer.Option("--gaze", metavar="FILE.csv", help="Follow a recorded gaze: time,u,v.", rich_help_panel=SAMPLING),
+        typer.Option(
+            "--gaze",
+            metavar="FILE.csv",
+            help="Follow a recorded gaze: time,u,v; .parquet too.",
+            rich_help_panel=SAMPLING,
+        ),
     ] = None,
     gaze_offset: Annotated[
         float,

@@ -213,7 +213,7 @@ class EncodeSettings(BaseModel):
     def make_gaze(self) -> Gaze:
         """Where to look; SourceError when the gaze file cannot be read."""
         if self.gaze is not None:
-            return Gaze(GazeTrack.read_csv(self.gaze, offset=self.gaze_offset_s))
+            return Gaze(GazeTrack.read(self.gaze, offset=self.gaze_offset_s))
         return Gaze(MovingFixation() if self.moving else None, self.fixations)
 
     def make_policy(self) -> LookPolicy:

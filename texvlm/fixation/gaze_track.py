@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +67,18 @@ class GazeTrack:
             raise ValueError(f"max_gap is {self.max_gap}; accepted: seconds above 0")
 
     @classmethod
+    def read(cls, path: str | os.PathLike[str], *, max_gap: float = 0.2, offset: float = 0.0) -> GazeTrack:
+        """Read a gaze recording: csv, or the parquet of texvlm.gaze.GazeRecorder; arguments as for `read_csv`.
+
+        Raises:
+            SourceError: as `read_csv`; or pyarrow (extra `parquet`) is missing.
+        """
+        if os.path.splitext(path)[1] != ".parquet":
+            return cls.read_csv(path, max_gap=max_gap, offset=offset)
+        name = os.fspath(path)
+        return _read_rows(name, _parquet_rows(name), max_gap=max_gap, offset=offset, min_confidence=0.5)
+
+    @classmethod
     def read_csv(
         cls,
         path: str | os.PathLike[str],
@@ -77,9 +91,10 @@ class GazeTrack:
 
         The first line names the columns, in any order and case: a time (`time`, `t`, `timestamp` or
         `pts`, seconds; or `timestamp_ns`), `u` and `v` (or `x` and `y`), and if there is one `valid`
-        (1/0, true/false, yes/no) or `confidence` (0..1). Other columns are ignored. Separators are
-        commas, semicolons or tabs; lines that start with `#` are comments. Times never go back; of
-        several samples with the same time (one per eye, say) the last one counts.
+        (1/0, true/false, yes/no) or `confidence` (0..1; NaN is below all). With `valid`, u and v may be NaN:
+        an eye that was lost. Other columns are ignored. Separators are commas, semicolons or tabs; lines that start
+        with `#` are comments. Times never go back; of several samples with the same time (one per eye, say) the
+        last one counts.
 
         Args:
             path: the file, UTF-8.
@@ -97,7 +112,8 @@ class GazeTrack:
             raise SourceError(f"{name}: {error.strerror or error}; give a gaze csv file") from error
         except UnicodeDecodeError as error:
             raise SourceError(f"{name}: not a text file (UTF-8); give a gaze csv file") from error
-        return _read_rows(name, lines, max_gap=max_gap, offset=offset, min_confidence=min_confidence)
+        rows = ((f"line {number}", cells) for number, cells in _rows(lines))
+        return _read_rows(name, rows, max_gap=max_gap, offset=offset, min_confidence=min_confidence)
 
     @property
     def gaps(self) -> int:
@@ -153,8 +169,10 @@ _LARGEST = 8.0
 """Normalised gaze this far out, in its median, is pixels: no headset sees eight frames aside."""
 
 
-def _read_rows(name: str, lines: Sequence[str], *, max_gap: float, offset: float, min_confidence: float) -> GazeTrack:
-    rows = _rows(lines)
+def _read_rows(
+    name: str, rows: Iterator[tuple[str, list[str]]], *, max_gap: float, offset: float, min_confidence: float
+) -> GazeTrack:
+    """From (where, cells) of each row, the names of the columns first."""
     header = next(rows, None)
     if header is None:
         raise SourceError(f"{name}: the file is empty; a gaze csv has a header line such as time,u,v and then samples")
@@ -169,8 +187,8 @@ def _read_rows(name: str, lines: Sequence[str], *, max_gap: float, offset: float
     points: list[tuple[float, float]] = []
     skipped = duplicates = 0
     latest = -math.inf  # of every row: an invalid sample must not hide that time went back
-    for line, cells in rows:
-        where = f"{name}, line {line}"
+    for place, cells in rows:
+        where = f"{name}, {place}"
         if len(cells) < len(columns):
             raise SourceError(f"{where}: {len(cells)} values for {len(columns)} columns ({', '.join(columns)})")
         if columns[time] == "timestamp_ns":
@@ -180,8 +198,11 @@ def _read_rows(name: str, lines: Sequence[str], *, max_gap: float, offset: float
         if now < latest:
             raise SourceError(f"{where}: time {now:.6f} s comes after {latest:.6f} s; times must not go back")
         latest = now
-        if (valid is not None and not _truth(where, cells[valid])) or (
-            confidence is not None and not _number(where, "confidence", cells[confidence]) >= min_confidence
+        if valid is not None and (not _truth(where, cells[valid]) or _is_nan(cells[across]) or _is_nan(cells[down])):
+            skipped += 1
+            continue
+        if confidence is not None and (
+            _is_nan(cells[confidence]) or _number(where, "confidence", cells[confidence]) < min_confidence
         ):
             skipped += 1
             continue
@@ -201,6 +222,19 @@ def _read_rows(name: str, lines: Sequence[str], *, max_gap: float, offset: float
             "divide them by the frame's width and height"
         )
     return GazeTrack(np.array(times), np.array(points), max_gap=max_gap, skipped=skipped, duplicates=duplicates)
+
+
+def _parquet_rows(name: str) -> Iterator[tuple[str, list[str]]]:
+    """(where, cells as text) of each row of a recording by GazeRecorder, the names of its columns first."""
+    # by its name: it stands above this part, and brings pyarrow only where a recording asks for it
+    recording = importlib.import_module("texvlm.gaze.recording")
+    yield "its columns", list(recording.COLUMNS)
+    for where, row in recording.parquet_rows(Path(name)):
+        yield where, ["" if cell is None else str(cell) for cell in row.values()]
+
+
+def _is_nan(cell: str) -> bool:
+    return cell.strip().lower() == "nan"
 
 
 def _rows(lines: Sequence[str]) -> Iterator[tuple[int, list[str]]]:

@@ -252,7 +252,7 @@ def _gaze(look: str, options: Options) -> LookPolicy:
     if "file" not in options:
         raise ValueError("look gaze needs a recording: gaze:file=GAZE.csv")
     offset = _read(options, {"offset_s": _number}).get("offset_s", 0.0)
-    return Follow(GazeTrack.read_csv(options["file"], offset=offset), look)
+    return Follow(GazeTrack.read(options["file"], offset=offset), look)
 
 
 _REGIONS: Readers = {"boxes": _regions, "follow": str, "surround": _number}

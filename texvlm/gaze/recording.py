@@ -1,7 +1,7 @@
 """Recorded gaze: samples as they came, in a csv or parquet file.
 
 Columns: timestamp_ns, clock, eye, valid, confidence, u, v, x, y, z; those of a point or a direction are empty
-where there is none. A recording of points is also what `texvlm encode --gaze` and `texvlm.GazeTrack` read.
+where there is none. A recording of points is also what `texvlm encode --gaze` and `texvlm.GazeTrack.read` read.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def read_gaze(path: str | os.PathLike[str]) -> tuple[GazeSample, ...]:
         SourceError: the file cannot be read, or a row of it is no sample; names the file and the row.
     """
     path = Path(path)
-    rows = _parquet_rows(path) if _is_parquet(path) else _csv_rows(path)
+    rows = parquet_rows(path) if _is_parquet(path) else _csv_rows(path)
     samples = []
     for where, row in rows:
         try:
@@ -152,12 +152,14 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield f"line {number}", dict(zip(COLUMNS, cells, strict=True))
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def parquet_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(where, row) of each sample of a parquet recording, values or None for each of COLUMNS; errors as `read_gaze`."""
     arrow, parquet = _pyarrow(SourceError, path)
     try:
         table = parquet.read_table(path)
     except (OSError, arrow.ArrowException) as error:
-        raise SourceError(f"{path}: {str(error).splitlines()[0]}; give a recording of gaze") from error
+        reason = str(error).splitlines()[0] if path.exists() else "No such file"  # it says no more than the path
+        raise SourceError(f"{path}: {reason}; give a recording of gaze") from error
     if tuple(table.column_names) != COLUMNS:
         raise SourceError(f"{path}: no recording of gaze; its columns are {', '.join(COLUMNS)}")
     for number, row in enumerate(table.to_pylist(), 1):
