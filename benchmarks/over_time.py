@@ -57,7 +57,7 @@ def _end_to_end() -> list[str]:
         ratios.setdefault(row["method"], []).append(f"{row['faster_than_dense']:.0f}x ({_short(row['clip'])})")
     full, auto, fast = (" and ".join(ratios[method]) for method in ("full", *SHOWN))
     words = [
-        f"From the file to features, against ViT-B on 4096 tokens of every frame, 1024 x 1024 ({seconds:.1f} s each here):",
+        f"From the file to features, against ViT-B on 4096 tokens of every frame (1024 x 1024, {seconds:.1f} s each):",
         f"{auto} with `TemporalEncoder`, {fast} with threshold 1 and gates .15;",
         f"encoding {found['rows'][0]['tokens']} tokens of every frame gives {full}.",
     ]
