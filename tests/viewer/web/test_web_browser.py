@@ -133,6 +133,7 @@ def test_a_policy_looks_until_somebody_takes_over(serve, look):
     page.wait_until(lambda: not served.viewer.session.follows_policy)
     page.wait_until(lambda: near(served.fixation, (0.5, 0.9)))
     page.wait_for("!document.getElementById('policy').checked")
+    page.wait_for("document.getElementById('status').textContent === 'The pointer moves the fixation'")
     page.page.check("#policy")
     page.wait_until(lambda: served.viewer.session.follows_policy)
 

@@ -91,7 +91,7 @@ async function take(socket, packet) {
 }
 
 function say(words, lost = false) {
-  $("status").textContent = words;
+  setText("status", words); // the same words again are not spoken again
   $("status").classList.toggle("lost", lost);
 }
 
@@ -345,6 +345,7 @@ function show(state, heard) {
   if (!before && !chosen && state.first_mode !== view.mode) setMode(state.first_mode);
   if (before && before.layout !== state.layout) say(`Layout ${state.layout}, ${state.tokens} tokens`);
   if (before && before.paused !== state.paused) say(state.paused ? "Paused" : "Playing");
+  if (before && before.policy !== state.policy) say(`The ${state.policy ? "look policy" : "pointer"} moves the fixation`);
   if (state.finished && !before?.finished) say("The input has ended");
   canvas.setAttribute("aria-label", `${state.input}, ${state.layout} layout, ${state.tokens} tokens`);
   const times = meter.times.filter((time) => time > performance.now() - 1000).length;
