@@ -66,6 +66,28 @@ def test_it_is_placed_where_the_eye_will_be_when_the_frame_is_shown():
     assert far - now == pytest.approx(0.3, rel=1e-6)
 
 
+@pytest.mark.parametrize("rate_hz", [60, 120, 500])
+def test_after_a_saccade_it_is_where_the_eye_came_to_rest(rate_hz, rng):
+    gaze = GazeInput()
+    for k in range(rate_hz):
+        time_s = k / rate_hz - 0.5
+        u = 0.3 + 0.3 * min(max(time_s / 0.04, 0.0), 1.0)  # 0.3 frame sides in 40 ms
+        gaze.put(GazeSample(int(time_s * 1e9), point=(u + rng.normal(0, 0.001), 0.5)))
+        (seen, _), _ = gaze.at(int((time_s + 0.05) * 1e9))
+        assert 0.29 < seen < 0.61  # never thrown beyond
+        if not 0 < time_s < 0.12:
+            assert abs(seen - u) < 0.01
+
+
+def test_what_moved_behind_the_lid_is_no_motion():
+    gaze = GazeInput()
+    for k in range(100):
+        shut = 50 <= k < 65  # 125 ms; meanwhile the eye has moved
+        gaze.put(GazeSample(k * 8 * MS, point=(0.3 if k < 60 else 0.4, 0.5), valid=not shut))
+        (seen, _), _ = gaze.at((k * 8 + 50) * MS)
+        assert 0.3 <= seen <= 0.4 + 1e-9
+
+
 def test_a_blink_holds():
     gaze = GazeInput()
     gaze.put(GazeSample(0, point=(0.2, 0.3)))

@@ -55,7 +55,7 @@ def test_each_source_holds_what_its_eye_sees(rig, app, arrangement, form):
 
 def test_the_gaze_falls_on_its_place_in_each_eyes_picture(rig, app):
     directions = {1: (0, 0), 4: (25, -10), 7: (-30, 20)}
-    rig.script(*(f"gaze {n} {yaw} {pitch}" for n, (yaw, pitch) in directions.items()), "stop 9")
+    rig.script(*(f"gaze {n} {yaw} {pitch}" for n, (yaw, pitch) in directions.items()), "stop 11")
     with Headset() as headset, EyeTokens(headset) as tokens:
         for frame in headset.frames():
             for eye in frame.eyes:

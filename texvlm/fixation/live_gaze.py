@@ -15,6 +15,15 @@ from texvlm.fixation.scene import GazePoint, Scene
 
 Point = NDArray[np.float64]
 
+SACCADE = 1.0
+"""Frame sides a second: what is faster is no pursuit, and says nothing of where the eye will be."""
+
+SACCADE_HZ = 15.0
+"""Cutoff of the speed that is compared with it: a saccade lasts some hundredths of a second."""
+
+PURSUIT_HZ = 3.0
+"""Cutoff of the speed that is predicted with."""
+
 
 @dataclass(slots=True, eq=False)
 class OneEuro:
@@ -75,6 +84,8 @@ class GazeFilter:
             may have gone anywhere behind the lid.
         last_s: time of the last valid point, seconds; -inf before the first.
         shut: the last point was not valid.
+        speed: of smooth pursuit, frame sides a second; 0 in a saccade, and anew after it as after a blink: else
+            the fixation would be thrown far beyond where the eye comes to rest.
     """
 
     min_cutoff_hz: float = 1.5
@@ -83,7 +94,10 @@ class GazeFilter:
     blink_s: float = 0.4
     last_s: float = field(default=-math.inf, init=False)
     shut: bool = field(default=False, init=False)
+    speed: Point = field(default_factory=lambda: np.zeros(2), init=False)
     _filter: OneEuro = field(init=False, repr=False)
+    _quick: Point = field(default_factory=lambda: np.zeros(2), init=False, repr=False)
+    _before: Point | None = field(default=None, init=False, repr=False)  # the point before, as it came
 
     def __post_init__(self) -> None:
         self._filter = OneEuro(self.min_cutoff_hz, self.beta)
@@ -104,20 +118,39 @@ class GazeFilter:
             )
         self.shut = not (point.valid and math.isfinite(point.u) and math.isfinite(point.v))
         if self.shut:
+            self._before = None
             return False
         elapsed = point.time_s - self.last_s
         if elapsed > self.blink_s:
             self._filter.restart()
-        self._filter.step(np.array([point.u, point.v], np.float64), elapsed)
+            self._before = None
+        place = np.array([point.u, point.v], np.float64)
+        self._filter.step(place, elapsed)
+        self._move(place, elapsed)
         self.last_s = point.time_s
         return True
 
     def lead(self, time_s: float | None, *, latency_s: float = 0.0) -> Point:
         """How far the eye will have gone from `value` so long after a moment, at its speed, `reach` at most."""
         age = 0.0 if time_s is None else min(max(time_s - self.last_s, 0.0), self.blink_s)
-        ahead = self._filter.speed * (age + latency_s)
+        ahead = self.speed * (age + latency_s)
         far = float(np.hypot(*ahead))
         return ahead * min(1.0, self.reach / far) if far > 0 else ahead
+
+    def _move(self, place: Point, elapsed_s: float) -> None:
+        """Follow the speed of the eye to a point that came so long after the one before."""
+        if self._before is None:
+            self.speed = self._quick = np.zeros(2)
+        elif elapsed_s > 0:
+            speed = (place - self._before) / elapsed_s
+            self._quick = self._quick + _gain(SACCADE_HZ, elapsed_s) * (speed - self._quick)
+            if np.hypot(*self._quick) > SACCADE:
+                self.speed = np.zeros(2)
+            else:
+                self.speed = self.speed + _gain(PURSUIT_HZ, elapsed_s) * (speed - self.speed)
+        else:
+            return  # both eyes at one time: the first one counts
+        self._before = place
 
 
 @dataclass(slots=True, eq=False)
