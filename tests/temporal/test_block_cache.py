@@ -53,7 +53,7 @@ def kept(cache, block, name):
     if isinstance(cache, BlockCache):
         return cache._kept[block][name]
     states = ("query", "key", "value")
-    return cache._attention[block].states[states.index(name)] if name in states else cache._kept[name][block]
+    return cache._attention[block].states[:, states.index(name)] if name in states else cache._kept[name][block]
 
 
 def walk(views, *, steps=6, rows=ROWS, seed=3):

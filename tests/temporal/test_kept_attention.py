@@ -64,7 +64,7 @@ class Run:
         )
         self.products.append(found.products)
         if compare:
-            self.compare(found.rows)
+            self.compare((found.total / found.weight[..., None]).transpose(0, 1).flatten(1))
 
     def compare(self, found):
         seen = slice(None) if self.padding is None else ~self.padding

@@ -206,7 +206,7 @@ def test_states_of_half_precision_are_half_as_large_and_nearly_as_good(encoder, 
         sizes[kept] = reuse.state_bytes(0)
     rows = len(GRID) + 1
     blocks = len(encoder.blocks) * 8 * rows * encoder.width
-    # sums of attention are kept in float32, and only where few rows changed
+    # sums of attention are kept with states of float32 alone
     sums = len(encoder.blocks) * 4 * rows * (3 * parts_of(encoder)[0].heads + encoder.width)
     assert blocks * 2 <= sizes[None] - sizes[dtype] <= blocks * 2 + sums
 

@@ -227,7 +227,7 @@ def test_sums_of_attention_do_not_drift_behind_gates():
         (room,) = reuse._blocks._rooms.values()
         for kept in room.cache._attention:
             updated += kept._updates[0]
-            q, k, v = (part[0].double().view(39, 2, 8).transpose(0, 1) for part in kept.states)
+            q, k, v = (part.double().view(39, 2, 8).transpose(0, 1) for part in kept.states[0])
             scores = (q @ k.transpose(1, 2) * 8**-0.5)[..., :37]
             expected = scores.softmax(dim=-1) @ v[:, :37]
             found = kept._totals[0] / kept._sums[0, 2][..., None]

@@ -25,6 +25,7 @@ import torch
 from texvlm.temporal._attention_kernels import exchange, weigh
 from texvlm.temporal._row_kernels import Flags, Numbers
 from texvlm.temporal.rotary import Rotations, turned
+from texvlm.temporal.softmax_sums import attend
 
 RENEWAL = 128
 """Updates of a slot after which all of its sums are computed anew."""
@@ -37,9 +38,6 @@ FALL = 0.1
 
 SHARE = 0.1
 """Share of rows that changed from which on the fused kernel is faster than the update: measured, for 3 and 12 heads."""
-
-_fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-"""What scaled_dot_product_attention calls on CPUs, and drops the logarithm of the sums of weights of."""
 
 
 class Mixed(NamedTuple):
@@ -55,11 +53,6 @@ class Mixed(NamedTuple):
     weight: torch.Tensor
     products: int
 
-    @property
-    def rows(self) -> torch.Tensor:
-        """(rows, width), heads side by side."""
-        return (self.total / self.weight[..., None]).transpose(0, 1).flatten(1)
-
 
 class KeptAttention:
     """Queries, keys, values and sums of one block, float32, for any number of slots of as many rows.
@@ -74,11 +67,11 @@ class KeptAttention:
     def __init__(self, *, heads: int, scaling: float, rows: int, width: int) -> None:
         self._heads, self._scaling = heads, scaling
         self._rows, self._width = rows, width
-        self.states = torch.zeros(3, 0, rows, width)
-        """Query, key and value, (3, slots, rows, width), heads side by side."""
-        self._sums = torch.zeros(0, 3, heads, rows)
-        self._totals = torch.zeros(0, heads, rows, width // heads)
-        self._updates: dict[int, int] = {}  # of slots whose sums hold
+        self.states = torch.zeros(0, 3, rows, width, dtype=torch.float32, device="cpu")
+        """Query, key and value, (slots, 3, rows, width), heads side by side."""
+        self._sums = self.states.new_zeros(0, 3, heads, rows)  # see `weigh`
+        self._totals = self.states.new_zeros(0, heads, rows, width // heads)
+        self._updates: dict[int, int] = {}  # since the last renewal, of slots whose sums hold
 
     @property
     def slot_bytes(self) -> int:
@@ -88,10 +81,12 @@ class KeptAttention:
 
     def reserve(self, slots: int) -> None:
         """Room for as many slots; what is kept stays."""
-        if slots <= len(self._sums):
-            return
-        parts = (self.states, 1), (self._sums, 0), (self._totals, 0)
-        self.states, self._sums, self._totals = (_grown(part, slots, dim) for part, dim in parts)
+        more = slots - len(self._sums)
+        if more > 0:
+            self.states, self._sums, self._totals = (
+                torch.cat([kept, kept.new_zeros(more, *kept.shape[1:])])
+                for kept in (self.states, self._sums, self._totals)
+            )
 
     def forget(self, slot: int) -> None:
         """The sums of a slot hold no more."""
@@ -99,7 +94,7 @@ class KeptAttention:
 
     def hide(self, slot: int, rows: torch.Tensor) -> None:
         """Empty rows that nobody sees, bool, (rows,): a weight of zero times what is no number is no number."""
-        self.states[1:, slot, rows] = 0
+        self.states[slot][1:, rows] = 0
 
     def update(
         self,
@@ -115,18 +110,20 @@ class KeptAttention:
 
         Args:
             slot: which one.
-            rows: that changed, (n,).
+            rows: that changed, (n,); none that nobody sees.
             news: query, key and value of those, (3, n, width).
             idle: keys that nobody sees, (rows,); (0,) for none.
             settled: they are those of the last call.
             rotations: of this view alone, (1, 1, turned rows, head width) each; None where positions are added.
+        Returns:
+            Views of what is kept, which hold until the next update of the slot.
         """
         sums, total = self._sums[slot], self._totals[slot]
         holds = settled and rotations is None and self._updates.get(slot, RENEWAL) < RENEWAL
         if holds and not len(rows):
             return Mixed(total, sums[2], 0)
-        both = torch.empty(2, self._heads, 2 * len(rows), self._width // self._heads)
-        exchange(rows, news.numpy(), self.states[:, slot].numpy(), both.numpy())
+        both = news.new_empty(2, self._heads, 2 * len(rows), self._width // self._heads)
+        exchange(rows, news.numpy(), self.states[slot].numpy(), both.numpy())
         if holds and len(rows) <= SHARE * self._rows:
             self._updates[slot] += 1
             return Mixed(total, sums[2], self._by_difference(slot, rows, both, idle))
@@ -135,7 +132,7 @@ class KeptAttention:
         return Mixed(total, sums[2], self._anew(slot, None, idle, rotations))
 
     def _by_difference(self, slot: int, rows: Numbers, both: torch.Tensor, idle: Flags) -> int:
-        sums, query = self._sums[slot], self._by_head(self.states[0, slot])
+        sums, query = self._sums[slot], self._by_head(self.states[slot, 0])
         scores = torch.baddbmm(sums[0][..., None], query, both[0].transpose(1, 2), beta=-1, alpha=self._scaling)
         anew = np.empty(self._rows, bool)
         weigh(scores.numpy(), sums.numpy(), RISE, FALL, rows, anew)
@@ -144,13 +141,15 @@ class KeptAttention:
 
     def _anew(self, slot: int, queries: torch.Tensor | None, idle: Flags, rotations: Rotations | None = None) -> int:
         """Attention of some queries, None for all, with all keys. Their sum of weights is 1 then."""
-        query, key, value = (self._by_head(part)[None] for part in self.states[:, slot])
+        query, key, value = (self._by_head(part)[None] for part in self.states[slot])
         if rotations is not None:  # kept unturned, because a token's place may change while it is kept
             query, key = turned(query, *rotations), turned(key, *rotations)
         if queries is not None:
             query = query.index_select(2, queries)
-        hidden = torch.zeros(1, 1, 1, len(idle)).masked_fill_(torch.from_numpy(idle), -torch.inf) if len(idle) else None
-        mixed, peaks = _fused(query, key, value, attn_mask=hidden, scale=self._scaling)
+        bias = None
+        if len(idle):
+            bias = query.new_zeros(1, 1, 1, len(idle)).masked_fill_(torch.from_numpy(idle), -torch.inf)
+        mixed, peaks = attend(query, key, value, bias=bias, scaling=self._scaling)
         sums, total = self._sums[slot], self._totals[slot]
         if queries is None:
             sums[0], sums[1:], total[:] = peaks[0], 1, mixed[0]
@@ -163,9 +162,3 @@ class KeptAttention:
     def _by_head(self, states: torch.Tensor) -> torch.Tensor:
         """(heads, rows, head width) of (rows, width)."""
         return states.view(len(states), self._heads, -1).transpose(0, 1)
-
-
-def _grown(kept: torch.Tensor, slots: int, dim: int) -> torch.Tensor:
-    shape = list(kept.shape)
-    shape[dim] = slots - shape[dim]
-    return torch.cat([kept, kept.new_zeros(shape)], dim=dim)
