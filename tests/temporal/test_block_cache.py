@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from block_caches import cache_of, kept
 from reuse_scenes import small_vit
 
-from texvlm.encoders import Encoder
-from texvlm.temporal.block_cache import BlockCache
-from texvlm.temporal.block_parts import parts_of
-from texvlm.temporal.compiled_cache import CompiledBlockCache, can_compile
 from texvlm.temporal.gates import Fraction, Threshold, TopK
 
 ROWS, WIDTH, BLOCKS = 13, 16, 2
@@ -36,26 +33,6 @@ class Place:
         return taken
 
 
-def cache_of(encoder: Encoder, *, slots=1, rows=ROWS, dtype=torch.float32, compiled=True):
-    parts, cpu = parts_of(encoder), torch.device("cpu")
-    compiled = compiled and can_compile(parts, dtypes={dtype, encoder.dtype}, device=cpu)
-    cache = (
-        CompiledBlockCache(parts, rows=rows, width=encoder.width)
-        if compiled
-        else BlockCache(parts, rows=rows, width=encoder.width, dtype=dtype, device=cpu)
-    )
-    cache.reserve(slots)
-    return cache
-
-
-def kept(cache, block, name):
-    """What is kept of one block, (slots, rows, width)."""
-    if isinstance(cache, BlockCache):
-        return cache._kept[block][name]
-    states = ("query", "key", "value")
-    return cache._attention[block].states[:, states.index(name)] if name in states else cache._kept[name][block]
-
-
 def walk(views, *, steps=6, rows=ROWS, seed=3):
     """Hidden rows that drift, some of them far."""
     random = torch.Generator().manual_seed(seed)
@@ -79,7 +56,7 @@ def forced_of(views, *, first):
 def test_no_row_is_left_out_that_moved_more_than_the_threshold(share, dtype):
     """What each module sees is watched from outside: norms through hooks, mixed heads from kept keys and values."""
     encoder, spy = small_vit(blocks=BLOCKS), Spy(Threshold(share))
-    cache = cache_of(encoder, slots=2, compiled=False, dtype=dtype)
+    cache = cache_of(encoder, slots=2, compiled=False, dtype=dtype, rows=ROWS)
     now, seen, left_out = {}, {}, 0
     for number, block in enumerate(encoder.blocks):
         for site, norm in (("attention", block.layernorm_before), ("mlp", block.layernorm_after)):
@@ -107,7 +84,7 @@ def test_no_row_is_left_out_that_moved_more_than_the_threshold(share, dtype):
 @pytest.mark.parametrize(("gate", "count"), [(TopK(4), 4), (Fraction(0.5), 6), (TopK(99), ROWS)])
 def test_counts_are_kept_exactly_and_forced_rows_are_always_among_them(gate, count):
     encoder, spy = small_vit(blocks=BLOCKS), Spy(gate)
-    cache = cache_of(encoder, slots=3)
+    cache = cache_of(encoder, slots=3, rows=ROWS)
     for step, hidden in enumerate(walk(3)):
         forced = forced_of(3, first=step == 0)
         if step == 2:
@@ -125,8 +102,8 @@ def test_counts_are_kept_exactly_and_forced_rows_are_always_among_them(gate, cou
 def test_views_of_one_batch_never_meet(gate, compiled):
     """Whatever the order of the slots, and whoever else is there."""
     encoder = small_vit(blocks=BLOCKS)
-    together = cache_of(encoder, slots=4, compiled=compiled)
-    alone = {slot: cache_of(encoder, compiled=compiled) for slot in range(4)}
+    together = cache_of(encoder, slots=4, compiled=compiled, rows=ROWS)
+    alone = {slot: cache_of(encoder, compiled=compiled, rows=ROWS) for slot in range(4)}
     padding = torch.zeros(4, ROWS, dtype=torch.bool)
     padding[1, -3:] = padding[3, -1:] = True
     seen = set()
@@ -202,13 +179,13 @@ def test_a_row_that_is_gone_is_seen_no_more_and_leaves_nothing_behind():
     """Though nothing else changed, and though what it held was no number."""
     encoder = small_vit(blocks=BLOCKS)
     for compiled in (True, False):
-        cache = cache_of(encoder, compiled=compiled)
+        cache = cache_of(encoder, compiled=compiled, rows=ROWS)
         hidden = next(walk(1))
         everyone, nobody = (torch.full((1, ROWS), value) for value in (True, False))
         cache.run(hidden, [0], forced=everyone, gates=Threshold(0))
         gone = torch.arange(ROWS)[None] >= ROWS - 2
         found = cache.run(hidden, [0], forced=nobody, gates=Threshold(0), padding=gone)
-        expected = cache_of(encoder).run(hidden, [0], forced=everyone, gates=Threshold(0), padding=gone)
+        expected = cache_of(encoder, rows=ROWS).run(hidden, [0], forced=everyone, gates=Threshold(0), padding=gone)
         torch.testing.assert_close(found.hidden[~gone], expected.hidden[~gone], rtol=0, atol=1e-5)
         poisoned = hidden.clone()
         poisoned[0, -1] = torch.nan
@@ -223,7 +200,7 @@ def test_lengths_of_half_precision_rows_do_not_overflow():
         block.layernorm_after.weight.data *= 200
         block.mlp.fc1.weight.data /= 200
     encoder = encoder.half()
-    cache, whole = (cache_of(encoder, dtype=torch.float16) for _ in range(2))
+    cache, whole = (cache_of(encoder, dtype=torch.float16, rows=ROWS) for _ in range(2))
     for step, hidden in enumerate(walk(1, steps=4)):
         forced = torch.full((1, ROWS), True)
         found = cache.run(hidden.half(), [0], forced=forced & (step == 0), gates=Threshold(0))
@@ -233,7 +210,7 @@ def test_lengths_of_half_precision_rows_do_not_overflow():
 
 def test_room_is_made_without_losing_anything():
     encoder = small_vit(blocks=BLOCKS)
-    cache, other = cache_of(encoder, slots=1), cache_of(encoder, slots=5)
+    cache, other = cache_of(encoder, slots=1, rows=ROWS), cache_of(encoder, slots=5, rows=ROWS)
     hidden = list(walk(1))
     for one in (cache, other):
         one.run(hidden[0], [0], forced=forced_of(1, first=True), gates=Threshold(0.1))
@@ -250,7 +227,7 @@ def test_room_is_made_without_losing_anything():
 @pytest.mark.parametrize("compiled", [True, False])
 def test_memory_that_ran_out_in_the_midst_is_asked_for_again(monkeypatch, compiled):
     encoder = small_vit(blocks=BLOCKS)
-    cache = cache_of(encoder, slots=1, compiled=compiled)
+    cache = cache_of(encoder, slots=1, compiled=compiled, rows=ROWS)
     hidden = list(walk(1))
     cache.run(hidden[0], [0], forced=forced_of(1, first=True), gates=Threshold(0.1))
     name = "cat" if compiled else "zeros"
@@ -278,12 +255,12 @@ def test_bytes_of_a_slot_are_those_allocated():
     encoder, slots = small_vit(blocks=BLOCKS), 3
     sizes = {}
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
-        cache = cache_of(encoder, slots=slots, dtype=dtype, compiled=False)
+        cache = cache_of(encoder, slots=slots, dtype=dtype, compiled=False, rows=ROWS)
         cache.run(next(walk(slots)), [0, 1, 2], forced=forced_of(3, first=True), gates=Threshold(0))
         assert cache.slot_bytes * slots == sum(part.nbytes for block in cache._kept for part in block.values())
         sizes[dtype] = cache.slot_bytes
     assert 2 * sizes[torch.bfloat16] == 2 * sizes[torch.float16] == sizes[torch.float32]
-    compiled = cache_of(encoder, slots=slots)
+    compiled = cache_of(encoder, slots=slots, rows=ROWS)
     compiled.run(next(walk(slots)), [0, 1, 2], forced=forced_of(3, first=True), gates=Threshold(0))
     assert compiled.slot_bytes == sizes[torch.float32] + BLOCKS * 4 * ROWS * (3 * 2 + WIDTH)  # and the sums
 
@@ -293,7 +270,7 @@ def test_rows_picked_in_one_compiled_pass_are_those_that_torch_picks(share):
     """And those that a gate picks that is asked; padding, NaNs and the order of slots make no difference."""
     encoder = small_vit(blocks=BLOCKS)
     spies = [Spy(Threshold(share)) for _ in range(2)]
-    compiled, asking, plain = (cache_of(encoder, slots=3, compiled=way) for way in (True, True, False))
+    compiled, asking, plain = (cache_of(encoder, slots=3, compiled=way, rows=ROWS) for way in (True, True, False))
     padding = torch.zeros(2, ROWS, dtype=torch.bool)
     padding[1, -3:] = True
     picked = left_out = 0

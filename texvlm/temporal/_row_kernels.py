@@ -139,7 +139,7 @@ def pick_normed(
             size += value * value
         if len(change):
             change[row] = np.sqrt(moved / max(size, _TINY))
-        elif must[row] or not (moved <= np.float32(limit) * max(size, _TINY)):
+        elif must[row] or not (moved / max(size, _TINY) <= np.float32(limit)):
             for i in range(width):
                 before[i] = out[i]
             taken[count] = row
@@ -184,7 +184,7 @@ def pick_mixed(
                 size += value * value
         if len(change):
             change[row] = np.sqrt(moved / max(size, _TINY))
-        elif must[row] or not (moved <= np.float32(limit) * max(size, _TINY)):
+        elif must[row] or not (moved / max(size, _TINY) <= np.float32(limit)):
             for i in range(heads * wide):
                 before[i] = out[i]
             taken[count] = row

@@ -22,9 +22,9 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from texvlm.temporal.block_parts import BlockParts
 from texvlm.temporal.block_run import BlockRun
-from texvlm.temporal.gates import GatePlan
+from texvlm.temporal.gates import GatePlan, gate_at
 from texvlm.temporal.rotary import Rotations, turned
-from texvlm.temporal.row_gates import RowGates, keep
+from texvlm.temporal.row_gates import LastShares, RowGates, keep
 
 # What is kept of a row in each block: references of the three gates, and what was made of them.
 _KEPT = ("seen", "query", "key", "value", "mixed", "attended", "normed", "passed")
@@ -49,6 +49,7 @@ class BlockCache:
         self._dtype, self._device = dtype, device
         self._kept: list[dict[str, torch.Tensor]] = [{} for _ in self._parts]
         self._unseen: dict[int, torch.Tensor | None] = {}
+        self._shares = [LastShares() for _ in self._parts]
         self.slots = 0
 
     def reserve(self, slots: int) -> None:
@@ -93,16 +94,15 @@ class BlockCache:
         Args:
             hidden: what enters the first block, (views, rows, width).
             slots: slot of each view, all different; views of slots in a row are read without a copy.
-            forced: bool, (views, rows): rows that every gate takes; all of a view that is new to its slot.
+            forced: bool, (views, rows): rows that every gate takes; all of a view that is new to its slot, and those
+                that nobody saw in the slot's last call and somebody sees now.
             gates: who else is taken.
             changed: bool, (views, rows): rows of `hidden` that are not what they were in the slot's last call,
                 at least; None for all. The others may be left out of what is given back.
             padding: bool, (views, rows): rows that nobody sees and nobody computes; None without.
             rotations: of the model's queries and keys, see BlockEncoder.rotations.
         """
-        steps = RowGates(
-            slots, self.rows, forced=forced if padding is None else forced & ~padding, padding=padding, gates=gates
-        )
+        steps = RowGates(slots, self.rows, forced=forced if padding is None else forced & ~padding, padding=padding)
         hide = None
         if padding is not None:
             hide = torch.zeros_like(padding, dtype=hidden.dtype)
@@ -112,9 +112,11 @@ class BlockCache:
         hidden = hidden.clone(memory_format=torch.contiguous_format)
         for block, (parts, kept) in enumerate(zip(self._parts, self._kept, strict=True)):
             of_attention, of_projection, of_mlp = parts.row_flops
-            taken = steps.take(parts.norm_attention(hidden), kept, "seen", block=block, site="attention")
+            taken = steps.take(parts.norm_attention(hidden), kept, "seen", gate_at(gates, block, "attention"))
+            gate = gate_at(gates, block, "projection")
+            again = any(self._shares[block].look_again(gate, slots))
             # without a row that changed, there may still be one that is gone, or lies elsewhere
-            if taken is not None or rotations is not None or not settled:
+            if taken is not None or rotations is not None or not settled or again:
                 if taken is not None:
                     for name, project in (("query", parts.query), ("key", parts.key), ("value", parts.value)):
                         keep(kept[name], taken, project(taken.values))
@@ -122,11 +124,11 @@ class BlockCache:
                 states = (kept[name][steps.place].to(hidden.dtype) for name in ("query", "key", "value"))
                 mixed = _attention(parts, *states, hide=hide, rotations=rotations)
                 flops += 4 * self.rows * self.rows * self.width
-                if (taken := steps.take(mixed, kept, "mixed", block=block, site="projection")) is not None:
+                if (taken := steps.take(mixed, kept, "mixed", gate)) is not None:
                     keep(kept["attended"], taken, parts.project(taken.values))
                     flops += steps.count(taken) * of_projection
             hidden += kept["attended"][steps.place]
-            taken = steps.take(parts.norm_mlp(hidden), kept, "normed", block=block, site="mlp")
+            taken = steps.take(parts.norm_mlp(hidden), kept, "normed", gate_at(gates, block, "mlp"))
             if taken is not None:
                 keep(kept["passed"], taken, parts.mlp(taken.values))
                 flops += steps.count(taken) * of_mlp
@@ -136,8 +138,11 @@ class BlockCache:
     def _settle(self, slots: Sequence[int], padding: torch.Tensor | None) -> bool:
         """Whether the rows that nobody sees are those of the last call; what newly is one is emptied."""
         settled = True
+        some = [False] * len(slots) if padding is None else padding.any(dim=1).tolist()
         for view, slot in enumerate(slots):
-            now, before = None if padding is None else padding[view], self._unseen.get(slot)
+            # a view without any is one without, whoever else has padding in this call
+            now = padding[view] if padding is not None and some[view] else None
+            before = self._unseen.get(slot)
             known = slot in self._unseen
             if known and (now is before or (now is not None and before is not None and torch.equal(now, before))):
                 continue

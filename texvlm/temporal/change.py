@@ -75,7 +75,7 @@ def token_change(
     """
     if now.dtype == torch.uint8 and now.device.type == "cpu" and measure == "mean" and now.numel():
         count = now[0].numel()
-        change = torch.empty(len(now))
+        change = torch.empty(len(now), dtype=torch.float32)
         mean_change(now.reshape(-1, count).numpy(), encoded.reshape(-1, count).numpy(), change.numpy())
         return change
     if now.dtype == torch.uint8:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from texvlm.temporal.gates import GatePlan, Site, gate_at
+from texvlm.temporal.gates import Gate, Given, Threshold
 
 Place = slice | list[int]
 """Slots of the views of a call: a slice where they lie in a row, which is read without a copy."""
@@ -30,32 +30,40 @@ class Taken(NamedTuple):
     values: torch.Tensor
 
 
+class LastShares:
+    """By which share rows of each slot last passed one gate: what stayed below one may be above another."""
+
+    def __init__(self) -> None:
+        self._last: dict[int, float] = {}
+
+    def look_again(self, gate: Gate, slots: Sequence[int]) -> list[bool]:
+        """Whether rows may pass that are what they were in their slot's last call; this gate is the last one then."""
+        before = [self._last.get(slot, 0.0) for slot in slots]
+        share = gate.share if type(gate) is Threshold else float("inf")
+        self._last.update(dict.fromkeys(slots, share))
+        if type(gate) is Threshold:  # of a subclass nobody knows
+            return [share < last for last in before]
+        if type(gate) is Given:
+            return gate.rows.any(dim=-1).expand(len(slots)).tolist()
+        return [True] * len(slots)
+
+
 class RowGates:
-    """The gates of one call, for views that each live in a slot.
+    """Views that each live in a slot, and the gates of one call.
 
     Args:
         slots: of the views.
         rows: of each view.
         forced: bool, (views, rows): rows that every gate takes.
         padding: bool, (views, rows): rows that no gate takes; None without.
-        gates: who else is taken.
     """
 
-    def __init__(
-        self,
-        slots: Sequence[int],
-        rows: int,
-        *,
-        forced: torch.Tensor,
-        padding: torch.Tensor | None,
-        gates: GatePlan,
-    ) -> None:
+    def __init__(self, slots: Sequence[int], rows: int, *, forced: torch.Tensor, padding: torch.Tensor | None) -> None:
         first = torch.tensor(list(slots), device=forced.device)[:, None] * rows
         self._place = _consecutive(slots)
         self._base = (first + torch.arange(rows, device=forced.device)).flatten()
         self._rows, self._views = rows, len(slots)
         self._forced, self._padding = forced, padding
-        self._gates = gates
 
     @property
     def place(self) -> Place:
@@ -68,15 +76,14 @@ class RowGates:
             return taken.rows.new_tensor([len(taken.rows)])
         return torch.bincount(taken.rows // self._rows, minlength=self._views)
 
-    def take(self, now: torch.Tensor, kept: Kept, reference: str, *, block: int, site: Site) -> Taken | None:
+    def take(self, now: torch.Tensor, kept: Kept, reference: str, gate: Gate) -> Taken | None:
         """Rows that moved, of (views, rows, width); None for none. Their reference becomes what they are now.
 
         Args:
             now: what enters the module.
             kept: of the block.
             reference: name of what was last seen.
-            block: number, for the gate.
-            site: likewise.
+            gate: who is taken.
         """
         wide = now.float()  # squares of half floats overflow
         moved = (wide - kept[reference][self._place]).square_().sum(dim=-1)
@@ -85,7 +92,7 @@ class RowGates:
         change = change.nan_to_num_(nan=float("inf"), posinf=float("inf")).masked_fill_(self._forced, float("inf"))
         if self._padding is not None:
             change = change.masked_fill_(self._padding, 0)
-        chosen = gate_at(self._gates, block, site).select(change) | change.isinf()
+        chosen = gate.select(change) | change.isinf()
         if self._padding is not None:
             chosen &= ~self._padding
         rows = chosen.flatten().nonzero().squeeze(-1)
