@@ -3,6 +3,7 @@
 # Ubuntu, Mesa's EGL libraries. PYTHON and TORCH may be given: `make test PYTHON=python3.12`.
 
 PYTHON ?= python3
+SOAK ?= scene:640x360
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 READY := .venv/.ready
@@ -12,12 +13,13 @@ READY_WEB := .venv/.ready-web
 AS_IT_IS := $(WHEELS)$(filter command,$(firstword $(origin PYTHON)))
 GPU_PYTHON := $(if $(AS_IT_IS),$(PYTHON),$(BIN)/python)
 
-.PHONY: help setup demo test test-web lint format bench gpu wheel clean
+.PHONY: help setup demo test test-web soak lint format bench gpu wheel clean
 
 help:
 	@echo "make demo    encode the procedural scene and write demo/demo.png and demo/preview.mp4"
 	@echo "make test    run the tests"
 	@echo "make test-web  drive the browser viewer in Chromium"
+	@echo "make soak    play with the native viewer for five minutes on a virtual display; nothing may grow (SOAK=clip.mp4)"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   measure, and write benchmarks/results/"
 	@echo "make gpu     prove and measure the cuda backend on an NVIDIA GPU, and write benchmarks/results/"
@@ -38,6 +40,9 @@ test: $(READY)
 
 test-web: $(READY_WEB)
 	TEXVLM_REQUIRE=browser,webxr $(BIN)/python -m pytest -m browser tests/viewer/web
+
+soak: $(READY)
+	xvfb-run -a -s "-screen 0 1280x1024x24" $(BIN)/python tools/soak_view.py --minutes 5 --input "$(SOAK)"
 
 $(READY_WEB): $(READY) tools/setup_web.sh tests/viewer/web/package.json
 	sh tools/setup_web.sh

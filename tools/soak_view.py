@@ -1,9 +1,9 @@
-"""The viewer for an hour, looked at and played with: memory, handles and threads must stay flat.
+"""The viewer for an hour, looked at and played with: memory, handles, threads and OpenGL's objects must stay flat.
 
     xvfb-run -a python tools/soak_view.py [--minutes 60] [--input clip.mp4] [--out soak.json]
 
-The pointer moves all the time; now and then a key is pressed or the window is resized. Fails where
-anything grew from the second tenth of the run to the last.
+The pointer moves all the time; now and then a key is pressed or the window is resized, each key once in the first
+tenth of the run. Fails where anything grew from the second tenth to the last.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from random import Random
@@ -22,21 +23,60 @@ from typing import Any
 import numpy as np
 
 from texvlm.bench.machine import rss_bytes
-from texvlm.viewer import ViewSettings
+from texvlm.viewer import ViewSession, ViewSettings
+from texvlm.viewer.native.gl_draw import DrawApi
 from texvlm.viewer.native.opening import open_session
 from texvlm.viewer.native.surface import KeyTyped
 from texvlm.viewer.native.viewer import NativeViewer
 from texvlm.viewer.native.window import GlfwWindow
 
 SAMPLES = 200
+LEAST_MINUTES = 0.5
+
 GROWTH_MIB = 16.0
-"""Most that the process may grow."""
+"""Most that the process may grow: a picture of another size, or more tokens, is no leak."""
 
 PLAYED = "123456lL+-[] . hhii"
 """Keys that change the picture and leave nothing behind on disk."""
 
 EVERY_S = 1.5
 """Between two keys or sizes."""
+
+MOST_TOKENS = 1000
+"""So that memory is that of the viewer, and not of a budget that happened to grow."""
+
+NAMES = 4096
+"""OpenGL gives the smallest free names: objects are looked for among so many."""
+
+
+class Hand:
+    """Moves the pointer, presses keys and resizes the window, as chance has it."""
+
+    def __init__(self, session: ViewSession, viewer: NativeViewer, surface: GlfwWindow, seconds: float) -> None:
+        self._session, self._viewer, self._surface = session, viewer, surface
+        self._chance = Random(1)
+        self._first = list(PLAYED)
+        self._first_every_s = min(EVERY_S, seconds / 12 / len(PLAYED))
+        self._point_s = self._play_s = 0.0
+
+    def act(self, now_s: float) -> None:
+        """Do what is due."""
+        chance, session = self._chance, self._session
+        if now_s >= self._point_s:
+            self._point_s = now_s + chance.uniform(0.02, 0.1)
+            session.point(chance.random(), chance.random())
+        if now_s < self._play_s or session.shown is None:
+            return
+        self._play_s = now_s + (self._first_every_s if self._first else EVERY_S)
+        if self._first:
+            self._viewer.handle(KeyTyped(self._first.pop(0)))
+        elif chance.random() < 0.2:
+            self._surface.resize((chance.randint(100, 900), chance.randint(100, 700)))
+        else:
+            key = chance.choice(PLAYED)
+            self._viewer.handle(KeyTyped("-" if key == "+" and session.tokens > MOST_TOKENS else key))
+        if session.player.paused and chance.random() < 0.7:
+            session.player.pause(False)
 
 
 def main() -> int:
@@ -47,36 +87,28 @@ def main() -> int:
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--out", type=Path, help="where every sample goes, as JSON")
     arguments = parser.parse_args()
+    if not arguments.minutes >= LEAST_MINUTES:
+        parser.error(f"--minutes is {arguments.minutes}; accepted: {LEAST_MINUTES} and above")
     seconds = 60 * arguments.minutes
     samples: list[dict[str, float]] = []
-    chance = Random(1)
     settings = ViewSettings(arguments.input, backend=arguments.backend)
     with (
         closing(GlfwWindow("texvlm soak", (640, 360))) as surface,
         open_session(settings, surface) as session,
     ):
         begin = perf_counter()
-        due = {"sample": 0.0, "play": 10.0, "point": 0.0}
+        due_s = 0.0
         viewer = NativeViewer(session, surface)
+        hand = Hand(session, viewer, surface, seconds)
 
         def step() -> bool:
             """Asked by the viewer between pictures: act where the time has come; True at the end."""
+            nonlocal due_s
             now = perf_counter() - begin
-            if now >= due["point"]:
-                due["point"] = now + chance.uniform(0.02, 0.1)
-                session.point(chance.random(), chance.random())
-            if now >= due["play"]:
-                due["play"] = now + EVERY_S
-                if chance.random() < 0.2:
-                    size = chance.randint(100, 900), chance.randint(100, 700)
-                    surface.resize(size)
-                else:
-                    viewer.handle(KeyTyped(chance.choice(PLAYED)))
-                if session.player.paused and chance.random() < 0.7:
-                    session.player.pause(False)
-            if now >= due["sample"]:
-                due["sample"] = now + seconds / SAMPLES
-                samples.append(_sample(now, session.statistics().frames))
+            hand.act(now)
+            if now >= due_s:
+                due_s = now + seconds / SAMPLES
+                samples.append(_sample(now, session.statistics().frames, surface.gl))
             return now >= seconds
 
         viewer.stop = step
@@ -89,22 +121,39 @@ def main() -> int:
     if arguments.out is not None:
         arguments.out.write_text(json.dumps(report | {"samples": samples}, indent=1) + "\n")
     print(json.dumps(report))
-    return int(report["grew_mib"] > GROWTH_MIB or report["grew_handles"] > 0 or report["grew_threads"] > 0)
+    return int(report["grew_mib"] > GROWTH_MIB or any(report[f"grew_{name}"] > 0 for name in COUNTED))
 
 
-def _sample(now: float, frames: int) -> dict[str, float]:
+COUNTED = ("handles", "threads", "gl_objects")
+"""What may not grow at all."""
+
+
+def _sample(now: float, frames: int, gl: DrawApi) -> dict[str, float]:
     return {
         "s": round(now, 1),
         "frames": frames,
         "rss_mib": round(rss_bytes() / 2**20, 2),
-        "handles": len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0,
-        "threads": threading.active_count(),
+        "handles": _entries("/proc/self/fd") or 0,
+        "threads": _entries("/proc/self/task") or threading.active_count(),
+        "gl_objects": _names(gl.glIsTexture) + _names(gl.glIsProgram),
+        # not judged: the backend keeps one for each size that tokens once had, up to a limit; memory tells more
+        "gl_buffers": _names(gl.glIsBuffer),
     }
+
+
+def _names(there: Callable[[int], int]) -> int:
+    """How many objects of OpenGL there are of a kind."""
+    return sum(bool(there(name)) for name in range(1, NAMES))
+
+
+def _entries(folder: str) -> int | None:
+    """How much a folder holds; None where there is no such folder, as on other systems than Linux."""
+    return len(os.listdir(folder)) if os.path.isdir(folder) else None
 
 
 def _report(samples: list[dict[str, float]], pictures: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """Growth from the second tenth, when everything was used once, to the last."""
-    tenth = max(1, len(samples) // 10)
+    tenth = len(samples) // 10
     early, late = samples[tenth : 2 * tenth], samples[-tenth:]
 
     def grew(name: str) -> float:
@@ -117,8 +166,7 @@ def _report(samples: list[dict[str, float]], pictures: int, arguments: argparse.
         "frames": samples[-1]["frames"],
         "pictures": pictures,
         "grew_mib": round(grew("rss_mib"), 2),
-        "grew_handles": int(grew("handles")),
-        "grew_threads": int(grew("threads")),
+        **{f"grew_{name}": int(grew(name)) for name in COUNTED},
         "rss_mib": samples[-1]["rss_mib"],
     }
 
