@@ -31,7 +31,7 @@ from texvlm.viewer.native.viewer import NativeViewer
 from texvlm.viewer.native.window import GlfwWindow
 
 SAMPLES = 200
-LEAST_MINUTES = 0.5
+LEAST_MINUTES = 2.0
 
 GROWTH_MIB = 16.0
 """Most that the process may grow: a picture of another size, or more tokens, is no leak."""
