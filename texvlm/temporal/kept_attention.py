@@ -7,7 +7,8 @@ Where rows C got other keys and values, a query that did not change itself needs
 
 which takes 2 |C| keys instead of all. It is exact but for rounding; a query is computed anew when a new
 score rises so far above its peak, or its sum falls so far below the greatest it has been, that rounding
-would count, and all of them every `RENEWAL` updates.
+would count, and all of them every `RENEWAL` updates. Until then a value that is gone leaves a rounding of its
+own size behind: 1e-5 of one that was a thousand times the others.
 
 Source:
     The idea of updating the product of attention and values by differences is that of Dutson, Li and
