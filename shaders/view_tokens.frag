@@ -4,7 +4,8 @@
 #define OUTLINE 1
 #define ANEW 2
 
-#define MOST_TAPS 4  // along one side of a pixel: a token drawn at less than 1/8 of its size is not averaged whole
+// TAPS along each side are averaged where a token is drawn smaller than its pixels: programs of their own, since a loop
+// that runs once costs a software renderer three times what no loop does.
 
 #include "view_texels.glsl"
 
@@ -25,13 +26,15 @@ vec3 token_at(vec2 place) {
 
 void main() {
 #if DRAWN == PIXELS
-    // the mean of what lies under the pixel: an interpolated tap stands for two of the token's pixels
-    int taps = clamp(int(ceil(0.5 * reach)), 1, MOST_TAPS);
     vec2 middle = inside * grid.w;
+#if TAPS == 1
+    colour = vec4(token_at(middle), 1.0);
+#else
     vec3 sum = vec3(0.0);
-    for (int k = 0; k < taps * taps; k++)
-        sum += token_at(middle + ((vec2(k % taps, k / taps) + 0.5) / float(taps) - 0.5) * reach);
-    colour = vec4(sum / float(taps * taps), 1.0);
+    for (int k = 0; k < TAPS * TAPS; k++)
+        sum += token_at(middle + ((vec2(k % TAPS, k / TAPS) + 0.5) / float(TAPS) - 0.5) * reach);
+    colour = vec4(sum / float(TAPS * TAPS), 1.0);
+#endif
 #elif DRAWN == OUTLINE
     colour = vec4(paint, 1.0);
 #else

@@ -92,6 +92,23 @@ def test_tokens_drawn_small_are_averaged(paint):
     assert psnr(drawn, reconstruct(batch, size=SIZE).astype(int)) > 40
 
 
+def test_only_tokens_drawn_small_take_more_taps(surface, paint, rng):
+    frame = rng.integers(0, 256, (4 * SIZE[1], 4 * SIZE[0], 3), dtype=np.uint8)
+    painter = Painter(surface.gl)
+    with Engine(backend="cpu", threshold=0, tokens=60, dtype=torch.uint8) as engine:
+        engine.submit(frame)
+        batch = engine.tokens((0.5, 0.5))
+    painter.squares.put(batch)
+    count = (batch.table[0]["valid"] > 0).sum()
+    assert painter.squares.by_taps(1.0) == [(1, 0, count)]
+    taps, starts, counts = zip(*painter.squares.by_taps(0.25), strict=True)
+    assert taps == tuple(sorted(taps))  # coarse ones first
+    assert taps[0] < taps[-1] == 2  # 16 pixels in 4
+    assert (starts[0], sum(counts)) == (0, count)
+    assert painter.squares.by_taps(0.001)[-1][0] == 4
+    painter.close()
+
+
 def test_the_map_of_squares_shows_the_finest():
     squares = np.zeros((3, 8), np.float32)
     squares[:, :3] = (32, 16, 64), (8, 8, 16), (56, 24, 16)

@@ -37,7 +37,7 @@ _TABLE: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "glClearColor": (None, (_f, _f, _f, _f)),
     "glClear": (None, (_u,)),
     "glDrawArrays": (None, (_u, _i, _i)),
-    "glDrawArraysInstanced": (None, (_u, _i, _i, _i)),
+    "glDrawArraysInstancedBaseInstance": (None, (_u, _i, _i, _i, _u)),
     "glReadPixels": (None, (_i, _i, _i, _i, _u, _u, _p)),
     "glCreateVertexArrays": (None, (_i, _uints)),
     "glDeleteVertexArrays": (None, (_i, _uints)),

@@ -189,17 +189,20 @@ class Painter:
         only_anew: bool = False,
     ) -> None:
         gl = self._gl
-        program = self._program("view_tokens.vert", "view_tokens.frag", (("DRAWN", drawn),))
-        if frame is not None:
-            _set_frame(program, frame)
         gl.glBindTextureUnit(2, self.squares.atlas)
         gl.glBindSampler(2, 0)
-        _set(program, "field", *size, place.width, place.height)
-        _set(program, "grid", *self.squares.grid)
-        gl.glProgramUniform1i(program.name, program.location("only_anew"), int(only_anew))
-        gl.glUseProgram(program.name)
         self.squares.bind()
-        gl.glDrawArraysInstanced(names.TRIANGLE_STRIP, 0, VERTICES[drawn], self.squares.count)
+        runs = self.squares.by_taps(place.width / size[0]) if drawn == PIXELS else [(1, 0, self.squares.count)]
+        for taps, first, count in runs:
+            definitions = (("DRAWN", drawn), ("TAPS", taps))
+            program = self._program("view_tokens.vert", "view_tokens.frag", definitions)
+            if frame is not None:
+                _set_frame(program, frame)
+            _set(program, "field", *size, place.width, place.height)
+            _set(program, "grid", *self.squares.grid)
+            gl.glProgramUniform1i(program.name, program.location("only_anew"), int(only_anew))
+            gl.glUseProgram(program.name)
+            gl.glDrawArraysInstancedBaseInstance(names.TRIANGLE_STRIP, 0, VERTICES[drawn], count, first)
 
     def _draw_marks(self, shown: Shown, place: Place) -> None:
         gl = self._gl

@@ -19,6 +19,9 @@ from texvlm.viewer.native.gl_draw import DYNAMIC_STORAGE, LINEAR, DrawApi
 FLOATS = 8
 """Of one square: x, y, side, cell; red, green, blue, anew."""
 
+MOST_TAPS = 4
+"""A token drawn at less than 1/8 of its pixels is not averaged whole."""
+
 CELLS = 4
 """Of the map of squares, along the side of the smallest."""
 
@@ -42,6 +45,7 @@ class TokenSquares:
         self.grid = (1, 1, 1, 1)
         self.bytes_uploaded = 0
         self._gl = gl
+        self._sides: NDArray[np.float32] = np.empty(0, np.float32)
         self._room = 0
         self._buffer = 0
         self._texels: NDArray[np.uint8] = np.empty(0, np.uint8)
@@ -55,13 +59,27 @@ class TokenSquares:
     def put(self, batch: TokenBatch) -> None:
         """Take the tokens of a picture: bytes, one view."""
         squares = squares_of(batch)
-        self.count = len(squares)
+        self.count, self._sides = len(squares), squares[:, 2]
         if self.count > self._room:
             self._make_buffer(max(self.count, 2 * self._room))
         if self.count:
             self._gl.glNamedBufferSubData(self._buffer, 0, squares.nbytes, squares.ctypes.data)
         self._put_pixels(batch, squares)
         self.bytes_uploaded += squares.nbytes + self._texels.nbytes
+
+    def by_taps(self, pixels_per_texel: float) -> list[tuple[int, int, int]]:
+        """The squares in runs that are drawn alike: (taps along a side of a pixel, first square, squares).
+
+        A tap between the pixels of a token stands for two of them; no pixel takes more than MOST_TAPS.
+
+        Args:
+            pixels_per_texel: how large the frame is drawn.
+        """
+        spanned = self.grid[3] / np.maximum(self._sides * pixels_per_texel, 1e-6)  # of a token's pixels, by one drawn
+        taps = np.clip(np.ceil(spanned / 2), 1, MOST_TAPS).astype(int)
+        starts = np.flatnonzero(np.diff(taps, prepend=0))
+        stops = [*starts[1:].tolist(), len(taps)]
+        return [(int(taps[k]), int(k), stop - int(k)) for k, stop in zip(starts, stops, strict=True)]
 
     def bind(self) -> None:
         """Draw from these."""
