@@ -12,25 +12,22 @@ import ssl
 import subprocess
 import urllib.error
 import urllib.request
-from contextlib import closing, suppress
+from contextlib import suppress
 
 import numpy as np
 import pytest
 from PIL import Image
 from required import unavailable
-from viewer.films import Film
 from viewer.web.web_rig import Served, Talker, serve_film, wait_until
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from texvlm.errors import SourceError, ViewerUnavailable
 from texvlm.viewer import PictureMode, ViewSettings
-from texvlm.viewer import settings as settings_module
 from texvlm.viewer.web.access import Access
 from texvlm.viewer.web.clients import MOST_CLIENTS
-from texvlm.viewer.web.messages import LONGEST_MESSAGE, Follow, Point, read_packet
+from texvlm.viewer.web.messages import LONGEST_MESSAGE, read_packet
 from texvlm.viewer.web.server import PAGE, PAGE_FILES
-from texvlm.viewer.web.viewer import WebViewer
 
 
 @pytest.fixture
@@ -146,42 +143,6 @@ def test_garbage_is_dropped_and_counted_and_nothing_else_happens(serve, talk):
     talker.take_until(lambda header: header.get("state", {}).get("malformed") == len(garbage))
     other.take()
     assert served.fixation == (0.5, 0.5)
-
-
-class Interposed:
-    """A lock after whose first release something happens, as another thread may make it happen."""
-
-    def __init__(self, lock, then):
-        self._lock, self._then = lock, then
-
-    def __enter__(self):
-        return self._lock.__enter__()
-
-    def __exit__(self, *error):
-        self._lock.__exit__(*error)
-        then, self._then = self._then, lambda: None
-        then()
-
-    def __getattr__(self, name):
-        return getattr(self._lock, name)
-
-
-def test_a_click_that_takes_over_from_a_policy_is_not_lost_between_the_two(monkeypatch):
-    monkeypatch.setattr(settings_module, "open_source", lambda name: Film([0.0]))
-    with closing(WebViewer(ViewSettings("film", backend="cpu", tokens=40, patch=8, look="changes"))) as viewer:
-        client = viewer.clients.add(lambda _: None)
-        wait_until(lambda: viewer.turn() or viewer.session.shown)
-        assert viewer.session.follows_policy
-
-        def click():
-            viewer.clients.take(client, Follow(False))
-            viewer.clients.take(client, Point(0.2, 0.9, 1))
-
-        viewer.clients._changed = Interposed(viewer.clients._changed, click)
-        viewer.turn()
-        viewer.turn()
-        assert not viewer.session.follows_policy
-        assert viewer.session.shown.fixations.tolist() == [[0.2, 0.9]]
 
 
 def test_a_move_that_a_policy_passes_over_is_not_said_to_be_seen(serve, talk):
@@ -388,21 +349,6 @@ def test_a_picture_stays_when_its_film_has_ended_unless_it_is_to_end(serve, talk
     once._thread.join(10)
     assert not once._thread.is_alive()
     once.close()
-
-
-@pytest.mark.parametrize(
-    ("given", "told"),
-    [
-        ("rtsp://me:p@ss@camera.example:554/live?key=1", "rtsp://camera.example:554/live"),
-        ("/home/me/clips/a.mp4", "a.mp4"),
-        ("scene:1280x720", "scene:1280x720"),
-        (".", "."),
-    ],
-)
-def test_pages_are_told_no_folders_and_no_passwords(serve, talk, given, told):
-    talker = talk(serve(settings=ViewSettings(given, backend="cpu", tokens=40, patch=8)))
-    header, _ = talker.take_until(lambda header: "state" in header)
-    assert header["state"]["input"] == told
 
 
 def test_what_browsers_show_first_can_be_chosen(serve, talk):
