@@ -91,15 +91,20 @@ def test_the_whole_program_with_mouse_and_keyboard(display, tmp_path):
             first = shoot(1)
             hand.press("space")
             hand.move(40, 40)
+            time.sleep(1)  # a picture is saved as it is when the key is heard: the move must have been drawn
             taken = len(list(tmp_path.glob("*.png")))
             left = shoot(taken + 1)
             hand.move(600, 320)
+            time.sleep(1)
             taken = len(list(tmp_path.glob("*.png")))
             right = shoot(taken + 1)
             hand.press("1")
+            time.sleep(1)
             taken = len(list(tmp_path.glob("*.png")))
             frame = shoot(taken + 1)
-            hand.press("r", "period", "period", "r")
+            for key in ("r", "period", "period", "r"):
+                hand.press(key)
+                time.sleep(0.5)  # keys that come together are all heard before the next picture
             hand("windowsize", hand("search", "--name", "texvlm scene").splitlines()[0], "500", "300")
             hand.press("h", "l", "plus", "bracketright", "6")
             time.sleep(0.5)
