@@ -15,9 +15,9 @@ from texvlm.evaluation import report
 from texvlm.evaluation.report import Origin
 from texvlm.evaluation.temporal import PARTS, TemporalSettings, run_temporal
 from texvlm.evaluation.temporal.clips import find_clips
+from texvlm.evaluation.temporal.contestants import CONTESTANTS
 from texvlm.evaluation.temporal.markdown import report_text
 from texvlm.evaluation.temporal.methods import Step
-from texvlm.evaluation.temporal.peers import PEERS
 from texvlm.evaluation.temporal.report import read_parts
 from texvlm.evaluation.temporal.soak import run_soak
 
@@ -210,9 +210,9 @@ def test_a_long_run_tells_what_grows():
     assert (found.encoded, found.every, found.minutes) == (1.0, 1, 0.02)
 
 
-@pytest.mark.parametrize("name", PEERS)
-def test_peers_stay_flat_over_cuts_and_sizes(name):
-    found = soak(PEERS[name](), 30)
+@pytest.mark.parametrize("name", CONTESTANTS)
+def test_what_is_kept_stays_flat_over_cuts_sizes_and_rounds(name):
+    found = soak(CONTESTANTS[name](), 30)
     assert found.state_growth == 0
     assert len(found.rss_mib) == 30
     assert found.encoded < 1

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import cycle
+from dataclasses import replace
+from itertools import count, cycle
 
 import numpy as np
 import torch
@@ -89,7 +90,7 @@ def run_soak(
     spent = 0.0
     method.begin(encoder, 1)
     with open_engine(settings, "quadtree", (1, 1), encoder) as engine, torch.inference_mode():  # fits any size
-        for index, frame in zip(range(frames), _endless(clips), strict=False):
+        for index, frame in zip(range(frames), _endless(clips, rate), strict=False):
             start = time.perf_counter()
             engine.submit(frame)
             step = method.step(engine.tokens(), Moment(index, (frame,), engine))
@@ -118,7 +119,9 @@ def run_soak(
     )
 
 
-def _endless(clips: Sequence[Clip]) -> Iterator[Frame]:
-    """All clips, one after the other, again and again."""
+def _endless(clips: Sequence[Clip], rate: float) -> Iterator[Frame]:
+    """All clips, one after the other, again and again, at times that go on."""
+    shown = count()
     for clip in cycle(clips):
-        yield from clip.open()
+        for frame in clip.open():
+            yield replace(frame, pts=next(shown) / rate)
