@@ -121,11 +121,12 @@ def main() -> int:
     if arguments.out is not None:
         arguments.out.write_text(json.dumps(report | {"samples": samples}, indent=1) + "\n")
     print(json.dumps(report))
-    return int(report["grew_mib"] > GROWTH_MIB or any(report[f"grew_{name}"] > 0 for name in COUNTED))
+    return int(report["grew_mib"] > GROWTH_MIB or any(report[f"grew_{name}"] > most for name, most in COUNTED.items()))
 
 
-COUNTED = ("handles", "threads", "gl_objects")
-"""What may not grow at all."""
+COUNTED = {"handles": 0, "threads": 0, "gl_objects": 8}
+"""By how much each may grow. OpenGL's objects are made when a way to draw is first needed, which chance may bring late;
+what leaks is made anew with every picture, key or size, of which there are hundreds in a few minutes."""
 
 
 def _sample(now: float, frames: int, gl: DrawApi) -> dict[str, float]:
