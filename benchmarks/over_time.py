@@ -25,7 +25,8 @@ def over_time() -> str:
     lines = [
         f"ViT-Ti with real weights, {machine['cpu']}, {machine['cores']} cores, commit {origin['commit']}; times\n"
         "saved against encoding the same tokens of every frame, by model and number of sources; cosines with that,\n"
-        "mean / first percentile (patch tokens: of all tokens of all frames).",
+        "mean / first percentile (patch tokens: of all tokens of all frames). ViT-B has random weights, and\n"
+        "computes the rows that ViT-Ti's gates took.",
         "",
         "| clip | | tokens encoded | class token | patch tokens | " + " | ".join(heads) + " |",
         "|" + " --- |" * (5 + len(heads)),
