@@ -38,7 +38,7 @@ FALL = 0.1
 """A sum of weights below this share of the greatest it has been has lost digits: rounding was that of the greatest."""
 
 SHARE = 0.1
-"""Share of rows that changed from which on the fused kernel is faster than the update: measured, for 3 and 12 heads."""
+"""Share of rows that changed above which all are computed anew: torch does so on all cores, the update on one."""
 
 
 class Mixed(NamedTuple):
