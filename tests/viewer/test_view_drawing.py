@@ -21,24 +21,11 @@ from texvlm.errors import BackendUnavailable, KernelBuildError
 from texvlm.viewer.modes import PictureMode
 from texvlm.viewer.native import gl_draw
 from texvlm.viewer.native.frame_texture import level_for
-from texvlm.viewer.native.offscreen import OffscreenSurface
 from texvlm.viewer.native.painter import Painter
 from texvlm.viewer.shown import Shown
 
 pytestmark = pytest.mark.gl
 SIZE = (240, 136)
-
-
-@pytest.fixture(scope="module")
-def surface():
-    try:
-        surface = OffscreenSurface(SIZE)
-    except BackendUnavailable as refusal:
-        unavailable("gl", str(refusal))
-    yield surface
-    assert not surface.gl.pending_errors()
-    surface.close()
-    surface.close()
 
 
 def open_on(surface, name):

@@ -5,31 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from required import unavailable
 
 from texvlm import Engine
 from texvlm.backends.gl import open_current
 from texvlm.drawing.reconstruct import psnr, reconstruct
-from texvlm.errors import BackendUnavailable
 from texvlm.layouts import make_layout
 from texvlm.viewer.modes import PictureMode
-from texvlm.viewer.native.offscreen import OffscreenSurface
 from texvlm.viewer.native.painter import Painter
 from texvlm.viewer.native.token_squares import owners_of, squares_of
 from texvlm.viewer.shown import Shown
 
 pytestmark = pytest.mark.gl
 SIZE = (240, 136)
-
-
-@pytest.fixture(scope="module")
-def surface():
-    try:
-        surface = OffscreenSurface(SIZE)
-    except BackendUnavailable as refusal:
-        unavailable("gl", str(refusal))
-    yield surface
-    surface.close()
 
 
 @pytest.fixture
